@@ -1,0 +1,33 @@
+"""The library of the open textbook *Neural Differential Equations*.
+
+Everything in the book is ``dy = f(t, y) dX``: the folders of this package are the parts of the book.
+``import ndelib`` is light: submodules that need matplotlib or a notebook are imported when first used.
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ndelib.colab import setup
+from ndelib.solvers import methods, odeint
+
+if TYPE_CHECKING:
+    from ndelib import claims, dynamics, exercises, plotting, solvers
+
+__version__ = "0.1.0"
+
+__all__ = ["claims", "dynamics", "exercises", "methods", "odeint", "plotting", "setup", "solvers"]
+
+_SUBMODULES = {"claims", "dynamics", "exercises", "plotting", "solvers"}
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a submodule at its first use (PEP 562), so that ``import ndelib`` needs only torch."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"ndelib.{name}")
+    raise AttributeError(f"module 'ndelib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List what ``ndelib`` offers, submodules that are not imported yet included."""
+    return sorted({*globals(), *_SUBMODULES})

@@ -1,0 +1,62 @@
+"""What a fixed point looks like nearby, read off the eigenvalues of its Jacobian.
+
+Source: Strogatz, *Nonlinear Dynamics and Chaos* (2015), chapters 2, 5 and 6; the trace–determinant plane is
+Poincaré's classification of 1881.
+"""
+
+import torch
+from torch import Tensor
+
+
+def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
+    """Name the type of a fixed point from its Jacobian.
+
+    Args:
+        jacobian: (d, d), the matrix ∂fᵢ/∂yⱼ at the fixed point, real.
+        tolerance: what counts as zero, relative to the largest entry of the Jacobian.
+
+    Returns:
+        On the line (d = 1): ``"stable"``, ``"unstable"`` or ``"undecided"``.
+        In the plane (d = 2): ``"saddle"``, ``"stable node"``, ``"unstable node"``, ``"stable spiral"``,
+        ``"unstable spiral"``, ``"stable star"``, ``"unstable star"``, ``"stable degenerate node"``,
+        ``"unstable degenerate node"``, ``"center"``, or ``"undecided"`` for a zero eigenvalue.
+        In more dimensions: ``"stable"``, ``"unstable"`` (every direction leaves), ``"saddle"`` or ``"undecided"``.
+
+        ``"center"`` speaks of the linear system. In a nonlinear one the higher terms decide between a centre and
+        a slow spiral (chapter 2), so do not read more into it; for ``"undecided"`` they decide everything.
+
+    Raises:
+        ValueError: ``jacobian`` is not a finite square matrix.
+    """
+    if jacobian.ndim != 2 or jacobian.shape[0] != jacobian.shape[1] or not torch.isfinite(jacobian).all():
+        raise ValueError(f"jacobian must be a finite square matrix, (d, d); got the shape {tuple(jacobian.shape)}")
+    J = jacobian.detach().double()
+    zero = tolerance * J.abs().max().item()
+    if J.shape[0] == 2:
+        return _classify_planar(J, zero)
+    real_parts = torch.linalg.eigvals(J).real
+    if (real_parts.abs() <= zero).any():
+        # One escaping direction settles the matter whatever the others do, but not which of the names it earns.
+        return "undecided"
+    if (real_parts < 0).all():
+        return "stable"
+    return "unstable" if (real_parts > 0).all() else "saddle"
+
+
+def _classify_planar(J: Tensor, zero: float) -> str:
+    """Read the trace–determinant plane: λ² − τλ + Δ = 0, hence λ = (τ ± √(τ² − 4Δ)) / 2."""
+    scale = J.abs().max().item()
+    trace, determinant = J.trace().item(), torch.linalg.det(J).item()
+    discriminant = trace**2 - 4 * determinant
+    if abs(determinant) <= zero * scale:
+        return "undecided"
+    if determinant < 0:
+        return "saddle"
+    if abs(trace) <= zero:
+        return "center"
+    stability = "stable" if trace < 0 else "unstable"
+    if abs(discriminant) <= zero * scale:
+        # A double eigenvalue: a multiple of the identity is a star, anything else has one eigenvector only.
+        off_diagonal = (J - trace / 2 * torch.eye(2, dtype=J.dtype)).abs().max().item()
+        return f"{stability} star" if off_diagonal <= zero else f"{stability} degenerate node"
+    return f"{stability} node" if discriminant > 0 else f"{stability} spiral"

@@ -1,0 +1,143 @@
+"""The interactive figure: a slider that redraws with a kernel, and one that leafs through frames without."""
+
+import hashlib
+import html
+import itertools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from IPython import get_ipython
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+
+from ndelib.plotting.figure import caption, data_uri, image_tag, to_png
+
+_MOST_FRAMES = 64  # some 15 kB each: more would make the page slow to load
+
+
+def slider(
+    draw: Callable[..., Figure],
+    parameters: Mapping[str, Sequence[float]],
+    text: str,
+    *,
+    alt: str | Callable[..., str],
+    start: Sequence[int] | None = None,
+) -> None:
+    """Show ``draw`` as a figure with one slider for each parameter (one or two).
+
+    In a live notebook the figure is redrawn by ipywidgets. On the book's static pages, where no kernel runs, every
+    frame is drawn in advance and the slider chooses among them; it works with the mouse, a finger and the arrow keys.
+
+    Args:
+        draw: called with one value of each parameter, in their order; returns a matplotlib figure.
+        parameters: the label of each slider and the values that it takes.
+        text: the caption.
+        alt: the alternative text, or a function of the parameters that returns it for each frame.
+        start: the index of the first value shown, for each parameter; the middle one if missing.
+
+    Raises:
+        ValueError: there are not one or two parameters, one has no value, or they make more than 64 frames.
+    """
+    if len(parameters) not in (1, 2) or not all(len(values) for values in parameters.values()):
+        raise ValueError(f"parameters must give one or two sliders with at least one value each, got {parameters!r}")
+    frames = 1
+    for values in parameters.values():
+        frames *= len(values)
+    if frames > _MOST_FRAMES:
+        raise ValueError(f"parameters make {frames} frames; the page can carry {_MOST_FRAMES}: use fewer values")
+    indices = list(start) if start is not None else [len(values) // 2 for values in parameters.values()]
+    describe = alt if callable(alt) else (lambda *_: alt)
+    if _is_live():
+        _show_widgets(draw, parameters, text, describe, indices)
+    else:
+        display(HTML(_static_html(draw, parameters, text, describe, indices)))
+
+
+def _is_live() -> bool:
+    """Say whether a reader sits at the kernel; the book's build sets NDELIB_STATIC, as nobody sits there."""
+    return "NDELIB_STATIC" not in os.environ and getattr(get_ipython(), "kernel", None) is not None
+
+
+def _show_widgets(
+    draw: Callable[..., Figure],
+    parameters: Mapping[str, Sequence[float]],
+    text: str,
+    describe: Callable[..., str],
+    indices: Sequence[int],
+) -> None:
+    import ipywidgets  # only here: the static form needs no widgets
+
+    sliders = {
+        f"p{i}": ipywidgets.SelectionSlider(
+            options=[(f"{value:.3g}", value) for value in values],
+            index=indices[i],
+            description=label,
+            style={"description_width": "initial"},
+        )
+        for i, (label, values) in enumerate(parameters.items())
+    }
+
+    def redraw(**chosen: float) -> None:
+        values = list(chosen.values())
+        display(caption(draw(*values), text, alt=describe(*values)))
+
+    ipywidgets.interact(redraw, **sliders)
+
+
+def _static_html(
+    draw: Callable[..., Figure],
+    parameters: Mapping[str, Sequence[float]],
+    text: str,
+    describe: Callable[..., str],
+    indices: Sequence[int],
+) -> str:
+    grid = list(itertools.product(*parameters.values()))
+    pngs = [to_png(draw(*values)) for values in grid]
+    shape = [len(values) for values in parameters.values()]
+    first = indices[0] * shape[1] + indices[1] if len(shape) == 2 else indices[0]
+    frames: list[dict[str, Any]] = [
+        {"src": data_uri(png), "alt": describe(*values)} for png, values in zip(pngs, grid, strict=True)
+    ]
+    # The name is the content's digest: the same figure gives the same page, byte for byte.
+    name = "nde-" + hashlib.sha256(b"".join(pngs)).hexdigest()[:12]
+    controls = "".join(
+        f'<div class="nde-control" style="display:flex;gap:.8em;align-items:center">'
+        f'<label for="{name}-{i}">{html.escape(label)}</label>'
+        f'<input type="range" id="{name}-{i}" min="0" max="{len(values) - 1}" value="{indices[i]}" '
+        f'aria-valuetext="{values[indices[i]]:.3g}" style="flex:1;min-width:0">'
+        f'<output for="{name}-{i}" style="min-width:4em">{values[indices[i]]:.3g}</output></div>'
+        for i, (label, values) in enumerate(parameters.items())
+    )
+    data = {"frames": frames, "values": [[f"{value:.3g}" for value in v] for v in parameters.values()]}
+    return (
+        f'<figure class="nde-figure nde-slider" id="{name}">{image_tag(pngs[first], describe(*grid[first]))}'
+        f"{controls}<figcaption>{html.escape(text)}</figcaption></figure>"
+        f"<script>{_SCRIPT % {'name': json.dumps(name), 'data': _script_json(data)}}</script>"
+    )
+
+
+def _script_json(data: Any) -> str:
+    """Return JSON that may stand inside a ``<script>`` element: no text in it can close the element."""
+    return json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+
+
+_SCRIPT = """(() => {
+  const figure = document.getElementById(%(name)s), data = %(data)s;
+  const image = figure.querySelector("img"), inputs = [...figure.querySelectorAll("input")];
+  const outputs = figure.querySelectorAll("output");
+  const show = () => {
+    let frame = 0;
+    inputs.forEach((input, i) => {
+      const value = data.values[i][input.valueAsNumber];
+      frame = frame * data.values[i].length + input.valueAsNumber;
+      input.setAttribute("aria-valuetext", value);
+      outputs[i].textContent = value;
+    });
+    image.src = data.frames[frame].src;
+    image.alt = data.frames[frame].alt;
+  };
+  inputs.forEach(input => input.addEventListener("input", show));
+  show();  // a browser may restore the slider's place after a reload
+})();"""

@@ -1,0 +1,50 @@
+"""How every figure of the book looks, and what each colour means in all of them.
+
+The hues are from Okabe & Ito, *Color Universal Design* (2008), which colour-blind readers can tell apart; each has a
+contrast of at least 3 : 1 against white.
+"""
+
+import matplotlib.pyplot as plt
+from cycler import cycler
+
+COLORS = {
+    "truth": "#222222",  # the exact solution, the data-generating system
+    "model": "#0072B2",  # what this chapter computes or learns
+    "data": "#D55E00",  # observations
+    "baseline": "#A65C8B",  # what the model is compared with
+    "stable": "#007D5C",  # what attracts
+    "unstable": "#D55E00",  # what repels
+    "field": "#8A94A0",  # arrows and level curves in the background
+}
+"""One colour, one meaning, through the whole book."""
+
+
+SCREEN_DPI = 100  # a figure 7 inches wide takes 700 pixels of a page
+FILE_DPI = 160  # and is stored with more, for screens that have them
+
+
+def use_style() -> None:
+    """Make matplotlib draw in the book's style: white ground, few lines, text that stays legible on a phone."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.8),
+            "figure.dpi": SCREEN_DPI,
+            "savefig.dpi": FILE_DPI,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "#555555",
+            "axes.labelcolor": "#222222",
+            "axes.prop_cycle": cycler(
+                color=[COLORS["model"], COLORS["data"], COLORS["stable"], COLORS["baseline"], COLORS["truth"]]
+            ),
+            "lines.linewidth": 1.8,
+            "legend.frameon": False,
+            "xtick.color": "#444444",
+            "ytick.color": "#444444",
+        }
+    )

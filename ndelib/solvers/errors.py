@@ -1,0 +1,14 @@
+"""What can go wrong in a solve, as exceptions that say where it went wrong and what to try."""
+
+
+class SolverError(RuntimeError):
+    """A solve failed. ``t`` is the time it had reached and ``h`` the step it was making."""
+
+    def __init__(self, message: str, *, t: float, h: float) -> None:
+        super().__init__(message)
+        self.t = t
+        self.h = h
+
+
+class NonFiniteState(SolverError):
+    """The state became infinite or NaN: the solution blows up, or the step is too large for the method."""
