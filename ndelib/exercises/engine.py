@@ -1,0 +1,81 @@
+"""Running one test on a student's variables, and turning what goes wrong into a sentence.
+
+A test is a function whose parameters are the names it needs from the notebook. It passes if it returns.
+"""
+
+import ast
+import linecache
+import traceback
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+
+class Test(TypedDict):
+    """One test of a question, as the JSON file of an assignment holds it."""
+
+    name: str
+    points: float
+    code: str
+    failure_message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one test said: ``message`` is empty if it passed."""
+
+    name: str
+    points: float
+    passed: bool
+    message: str = ""
+
+
+def run_test(test: Test, question: str, namespace: dict[str, Any]) -> Verdict:
+    """Run ``test`` on the variables in ``namespace``; ``question`` is named where one of them is missing."""
+    message = _missing(test, question, namespace)
+    if not message:
+        message = _run(test, namespace)
+        if message and test["failure_message"]:
+            message = f"{message}\n{test['failure_message']}"
+    return Verdict(test["name"], test["points"], not message, message)
+
+
+def needed_names(test: Test) -> list[str]:
+    """Return the names that ``test`` takes from the notebook: the parameters of its function."""
+    function = next(node for node in ast.parse(test["code"]).body if isinstance(node, ast.FunctionDef))
+    return [argument.arg for argument in function.args.args]
+
+
+def _missing(test: Test, question: str, namespace: dict[str, Any]) -> str:
+    """Say which name the test needs and the notebook has not, or nothing."""
+    for name in needed_names(test):
+        if name not in namespace:
+            return f"`{name}` is not defined yet: run your cell for {question} first."
+        if namespace[name] is ...:
+            return f"`{name}` is still `...`: fill it in, run its cell, then check again."
+    return ""
+
+
+def _run(test: Test, namespace: dict[str, Any]) -> str:
+    """Run the test; return what went wrong, or nothing."""
+    environment: dict[str, Any] = {}
+    exec(compile(test["code"], f"<test {test['name']}>", "exec"), environment)
+    try:
+        environment[test["name"]](*(namespace[name] for name in needed_names(test)))
+    except Exception as error:
+        return _explain(error, environment, namespace)
+    return ""
+
+
+def _explain(error: Exception, environment: dict[str, Any], namespace: dict[str, Any]) -> str:
+    """Say in a sentence what ``error`` is, with the line of the student's code that raised it, if one did."""
+    kind = f"{type(error).__name__}: {error}".rstrip(": ")
+    frames = list(traceback.walk_tb(error.__traceback__))
+    in_student_code = [(frame, line) for frame, line in frames if frame.f_globals is namespace]
+    if in_student_code:
+        frame, line = in_student_code[-1]
+        source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+        where = f"in line {line} of its cell" + (f", `{source}`" if source else "")
+        return f"Your `{frame.f_code.co_name}` stopped with {kind}\n{where}."
+    if isinstance(error, AssertionError):
+        return str(error) or "The result is not as expected."
+    return f"The test could not work with what your code gave: {kind}."

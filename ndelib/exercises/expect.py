@@ -1,0 +1,80 @@
+"""Comparisons for the tests of an assignment, whose failure says what was expected and what came.
+
+They raise ``AssertionError``: the student's checker shows its text, and so does Otter when a class is graded.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def expect_close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
+    """Raise ``AssertionError`` unless ``got`` has the shape and, within the tolerances, the values of ``want``.
+
+    Both may be numbers, nested sequences of numbers, arrays or tensors. Infinities must match; nan never does.
+    """
+    _expect_a_value(got, what)
+    wanted = _as_tensor(want)
+    try:
+        given = _as_tensor(got)
+    except (TypeError, ValueError, RuntimeError):
+        kind = "a number" if wanted.ndim == 0 else "numbers"
+        raise AssertionError(f"{what} should be {kind}, but it is {_show(got)}.") from None
+    if given.shape != wanted.shape:
+        raise AssertionError(
+            f"{what} should have the shape {tuple(wanted.shape)}, but it has {tuple(given.shape)}:"
+            f" expected {_show(wanted)}, got {_show(given)}."
+        )
+    if not torch.allclose(given, wanted, rtol=rtol, atol=atol):
+        raise AssertionError(f"{what} should be {_show(wanted)}, but it is {_show(given)}.")
+
+
+def expect_equal(got: Any, want: Any, what: str) -> None:
+    """Raise ``AssertionError`` unless ``got == want``."""
+    _expect_a_value(got, what)
+    if got != want:
+        raise AssertionError(f"{what} should be {want!r}, but it is {got!r}.")
+
+
+def expect_pair(got: Any, what: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``got`` if it is a pair of tensors; raise ``AssertionError`` otherwise."""
+    _expect_a_value(got, what)
+    if not (isinstance(got, Sequence) and len(got) == 2 and all(torch.is_tensor(part) for part in got)):
+        raise AssertionError(f"{what} should return two tensors, but it returned {_show(got)}.")
+    return got[0], got[1]
+
+
+def _expect_a_value(got: Any, what: str) -> None:
+    if got is None or got is ...:
+        raise AssertionError(f"{what} gave no value: is every `...` filled in, and is there a `return`?")
+
+
+def _as_tensor(value: Any) -> torch.Tensor:
+    """Return ``value`` as a float64 tensor without a graph; sequences may hold 0-dimensional tensors."""
+    if isinstance(value, (list, tuple)):
+        return torch.stack([_as_tensor(part) for part in value]) if value else torch.empty(0, dtype=torch.float64)
+    if isinstance(value, str):
+        raise TypeError("text is not a number")
+    tensor = torch.as_tensor(value).detach().cpu()
+    if tensor.is_complex():
+        raise TypeError("a complex number is not a real one")
+    return tensor.to(torch.float64)
+
+
+def _show(value: Any) -> str:
+    """Write a value as short text: numbers with six digits, anything long cut off."""
+    if torch.is_tensor(value):
+        value = value.item() if value.ndim == 0 else value.tolist()
+    text = _digits(value)
+    return text if len(text) <= 160 else f"{text[:150]} …"
+
+
+def _digits(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return f"[{', '.join(_digits(part) for part in value)}]"
+    if isinstance(value, tuple):
+        return f"({', '.join(_digits(part) for part in value)})"
+    return repr(value)

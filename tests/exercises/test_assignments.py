@@ -1,0 +1,163 @@
+"""Every assignment: the solution is right, the blank earns nothing, wrong answers lose points, nothing leaks."""
+
+import ast
+import re
+from collections import Counter
+
+import nbformat
+import pytest
+
+from ndelib.exercises.engine import needed_names
+from tests.exercises import assignment as given
+from tools.assignments import EXERCISES, all_numbers
+from tools.common import CHAPTERS
+from tools.release import release
+
+NUMBERS = all_numbers()
+QUESTIONS = [(number, question["name"]) for number in NUMBERS for question in given.released(number).questions]
+MISTAKES = [(number, mistake) for number in NUMBERS for mistake in given.mistakes(number)]
+
+
+def test_the_committed_files_are_what_a_fresh_release_gives():
+    for number in NUMBERS:
+        for path, text in given.released(number).committed.items():
+            assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run `make release`"
+
+
+def test_a_second_release_gives_the_same_bytes():
+    for number in NUMBERS:
+        again = release(number)
+        assert again.committed == given.released(number).committed
+        assert again.autograder == given.released(number).autograder
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_solution_notebook_runs_without_an_error(number):
+    assert "errors" not in given.solution(number)
+
+
+@pytest.mark.parametrize(("number", "question"), QUESTIONS)
+def test_the_solution_passes_every_test(number, question):
+    messages = [verdict.message for verdict in given.verdicts(number, question, given.solution(number))]
+    assert not any(messages), messages
+
+
+@pytest.mark.parametrize(("number", "question"), QUESTIONS)
+def test_the_blank_notebook_passes_no_test(number, question):
+    passed = [verdict.name for verdict in given.verdicts(number, question, given.blank(number)) if verdict.passed]
+    assert not passed
+
+
+@pytest.mark.parametrize(("number", "mistake"), MISTAKES, ids=lambda value: getattr(value, "what", value))
+def test_a_wrong_answer_loses_points_on_its_question(number, mistake):
+    verdicts = given.verdicts(number, mistake.question, given.with_mistake(number, mistake))
+    assert not all(verdict.passed for verdict in verdicts)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_each_question_has_at_least_three_wrong_answers(number):
+    counts = Counter(mistake.question for mistake in given.mistakes(number))
+    assert all(counts[question["name"]] >= 3 for question in given.released(number).questions), counts
+
+
+@pytest.mark.parametrize(("number", "name"), QUESTIONS)
+def test_each_test_is_failed_by_some_wrong_answer(number, name):
+    """A test that nothing fails tests nothing."""
+    failed = set()
+    for mistake in given.mistakes(number):
+        verdicts = given.verdicts(number, name, given.with_mistake(number, mistake))
+        failed |= {verdict.name for verdict in verdicts if not verdict.passed}
+    idle = {test["name"] for test in given.question(number, name)["tests"]} - failed
+    assert not idle
+
+
+@pytest.mark.parametrize(("number", "name"), QUESTIONS)
+def test_each_question_has_public_and_hidden_tests_worth_points(number, name):
+    tests = given.question(number, name)["tests"]
+    assert {test["hidden"] for test in tests} == {True, False}
+    assert all(test["points"] > 0 for test in tests)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_points_in_the_text_are_the_points_of_the_tests(number):
+    text = "\n".join(cell.source for cell in given.released(number).student.cells if cell.cell_type == "markdown")
+    questions = given.released(number).questions
+    stated = [float(points) for points in re.findall(r"^## Question \d+: .*\(([\d.]+) points?\)$", text, re.MULTILINE)]
+    assert stated == [question["points"] for question in questions]
+    assert f"{sum(stated):g} points" in text
+
+
+def signatures(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Every function at the top level of a notebook with its parameters, and every variable."""
+    found = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell["id"].endswith("-answer"):
+            for node in ast.parse(cell.source).body:
+                if isinstance(node, ast.FunctionDef):
+                    found[node.name] = f"{ast.unparse(node.args)}: {ast.get_docstring(node)}"
+                elif isinstance(node, ast.Assign):
+                    found |= {ast.unparse(target): "" for target in node.targets}
+    return found
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_stub_has_the_names_signatures_and_docstrings_of_the_solution(number):
+    stub, solution = signatures(given.released(number).student), signatures(given.released(number).solution)
+    assert stub == solution
+    needed = {
+        name
+        for question in given.released(number).questions
+        for test in question["tests"]
+        for name in needed_names(test)
+    }
+    assert needed <= stub.keys()
+
+
+def lines_of_solution(notebook: nbformat.NotebookNode) -> set[str]:
+    """The lines between the solution's marks in a master, long enough to mean something."""
+    lines = set()
+    for cell in notebook.cells:
+        inside = False
+        for line in cell.source.splitlines():
+            inside = (inside or "# BEGIN SOLUTION" in line) and "# END SOLUTION" not in line
+            if (inside or line.rstrip().endswith("# SOLUTION")) and len(line.strip()) > 20:
+                lines.add(line.replace("# SOLUTION", "").strip())
+    return {line for line in lines if not line.startswith("# BEGIN")}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_students_get_no_solution_no_hidden_test_and_no_otter(number):
+    released = given.released(number)
+    master = nbformat.read(EXERCISES / released.name / "master.ipynb", as_version=4)
+    sources = "\n".join(cell.source for cell in released.student.cells)
+    shipped = "\n".join(released.committed.values())
+    solution = lines_of_solution(master)
+    assert len(solution) >= len(released.questions)  # the search below looks for something
+    assert not [line for line in solution if line in sources]
+    hidden = [test for question in released.questions for test in question["tests"] if test["hidden"]]
+    assert not [test["name"] for test in hidden if test["name"] in shipped or test["code"] in shipped]
+    assert not re.search(r"otter|BEGIN|END (QUESTION|SOLUTION|TESTS)|# SOLUTION|HIDDEN", shipped)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_students_notebook_is_canonical(number):
+    notebook = given.released(number).student
+    assert notebook.metadata == {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    ids = [cell["id"] for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", name) for name in ids), ids
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
+    ours = [cell for cell in notebook.cells if cell.cell_type == "code" and cell["id"] != "setup"]
+    assert not [line for cell in ours for line in cell.source.split("\n") if len(line) > 88]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_sections_to_read_again_are_headings_of_the_chapter(number):
+    (chapter,) = CHAPTERS.glob(f"{number}_*.ipynb")
+    cells = nbformat.read(chapter, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    headings = {line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")}
+    messages = [test["failure_message"] for q in given.released(number).questions for test in q["tests"]]
+    named = {name for message in messages for name in re.findall("“(.+?)”", message)}
+    assert named
+    assert named <= headings, f"not in the chapter: {named - headings}"
