@@ -6,6 +6,7 @@ They raise ``AssertionError``: the student's checker shows its text, and so does
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -56,7 +57,8 @@ def _as_tensor(value: Any) -> torch.Tensor:
         return torch.stack([_as_tensor(part) for part in value]) if value else torch.empty(0, dtype=torch.float64)
     if isinstance(value, str):
         raise TypeError("text is not a number")
-    tensor = torch.as_tensor(value).detach().cpu()
+    # By way of NumPy, since PyTorch would take a Python number as float32 and lose half its digits.
+    tensor = value.detach().cpu() if torch.is_tensor(value) else torch.as_tensor(np.asarray(value))
     if tensor.is_complex():
         raise TypeError("a complex number is not a real one")
     return tensor.to(torch.float64)

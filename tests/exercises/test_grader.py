@@ -155,3 +155,8 @@ def test_expect_equal_and_expect_pair():
         expect_equal("node", "saddle", "this")
     with pytest.raises(AssertionError, match="two tensors"):
         expect_pair(torch.ones(2), "this")
+
+
+def test_expect_close_keeps_all_digits_of_a_python_number():
+    with pytest.raises(AssertionError):
+        expect_close(0.1 + 1e-12, 0.1, "this", rtol=0, atol=1e-13)

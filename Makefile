@@ -1,0 +1,56 @@
+# Two commands: `make book` builds the book, `make test` checks all of it. Neither needs the other to have run.
+
+PYTHON ?= python3
+PY = .venv/bin/python
+
+.PHONY: help environment book test serve chapter lint format text notebook release grade stamp bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+environment: ## create or update .venv; every other verb does that first
+	@$(PYTHON) tools/environment.py
+
+book: environment ## execute the chapters that changed, render the site, say where it is
+	@$(PY) -m tools.site
+
+test: environment ## everything that CI runs: lint, types, tests, every notebook, the site
+	@$(PY) -m tools.check
+
+serve: environment ## the site at a local address, rebuilt as you edit
+	@$(PY) -m tools.serve
+
+chapter: environment ## execute and render one chapter: make chapter N=01
+	@$(PY) -m tools.site --chapter "$(N)"
+
+lint: environment ## style, format and types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+format: environment ## put code and notebooks into the form that lint and the tests want
+	@$(PY) -m ruff check --quiet --fix . ; $(PY) -m ruff format --quiet .
+	@$(PY) -m tools.strip chapters/*.ipynb && $(PY) -m tools.chapters
+
+text: environment ## a chapter as text, to edit or review: make text N=01
+	@$(PY) -m tools.text to-text "$(N)"
+
+notebook: environment ## the edited text back into the notebook: make notebook N=01
+	@$(PY) -m tools.text to-notebook "$(N)"
+
+release: environment ## make the students' notebooks from the master assignments
+	@$(PY) -m tools.release
+
+grade: environment ## grade a folder of submissions: make grade SUBMISSIONS=folder
+	@$(PY) -m tools.grade $(if $(N),--assignment "$(N)") "$(SUBMISSIONS)"
+
+stamp: environment ## write the repository's address into setup cells and badges
+	@$(PY) -m tools.stamp
+
+bench: ## compare speed with other libraries
+	@echo "There are no benchmarks yet: they come with the full set of ODE solvers."
+
+lock: environment ## resolve requirements.in anew into requirements.lock
+	@$(PY) -m tools.lock
+
+clean: ## remove all that was built (the environment .venv stays)
+	@rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,94 @@
+"""Run everything that CI runs, one step after the other, and end with one line that says whether all of it passed.
+
+A step that fails does not stop the others, so one run shows all that is wrong; only a step that needs the result of a
+failed one is left out. Nothing is taken from an earlier run: every notebook is executed.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.common import ROOT
+
+PYTHON = [sys.executable, "-m"]
+UNIT_WORKERS = min(os.cpu_count() or 1, 4)
+
+# The lines of a step's output that say what is wrong, the clearest first: our own, pytest's, those of ruff and mypy.
+REASONS = [
+    re.compile(r"make: (.+)"),
+    re.compile(r"(?:FAILED|ERROR:?) (.+)"),
+    re.compile(r"(?:\s+--> )?([\w./-]+:(?:cell \d+:)?\d+:.*)"),
+]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step: a command, and the title of the step whose success it needs."""
+
+    title: str
+    command: Sequence[str]
+    needs: str = ""
+
+
+CHECKS = [
+    Check("ruff", [*PYTHON, "ruff", "check", "--output-format=concise", "."]),
+    Check("ruff format", [*PYTHON, "ruff", "format", "--check", "."]),
+    Check("mypy", [*PYTHON, "mypy"]),
+    Check("unit tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests", "--ignore=tests/site"]),
+    Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
+    Check("site", [*PYTHON, "tools.site"], needs="notebooks"),
+    Check("site tests", [*PYTHON, "pytest", "-q", "tests/site"], needs="site"),
+]
+
+
+def run(check: Check, folder: Path = ROOT) -> tuple[bool, str]:
+    """Run a step, its output shown as it comes; return whether it passed, and the first reason if it did not."""
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # the steps have a process for every core
+    process = subprocess.Popen(
+        check.command, cwd=folder, env=os.environ | threads, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line.rstrip())
+    passed = process.wait() == 0
+    return passed, "" if passed else reason(lines) or f"status {process.returncode}: see above"
+
+
+def reason(lines: Sequence[str]) -> str:
+    """Return what the output of a failed step says is wrong: the first such line, and how many more there are."""
+    for pattern in REASONS:
+        found = [match.group(1) for line in lines if (match := pattern.match(line))]
+        if found:
+            return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+    return ""
+
+
+def run_all(checks: Sequence[Check], folder: Path = ROOT) -> int:
+    """Run the steps, print what became of each, and return the exit status."""
+    summary, passed = [], set()
+    for check in checks:
+        if check.needs and check.needs not in passed:
+            summary.append(f"{check.title:12} not run: it needs {check.needs}")
+            continue
+        print(f"== {check.title}", flush=True)
+        start = time.perf_counter()
+        good, reason = run(check, folder)
+        if good:
+            passed.add(check.title)
+        seconds = time.perf_counter() - start
+        summary.append(f"{check.title:12} {'passed' if good else 'FAILED'} in {seconds:6.1f} s  {reason}".rstrip())
+        print(f"== {summary[-1]}\n", flush=True)
+    print("\n".join(summary))
+    print(f"Checks: {len(passed)} passed, {len(checks) - len(passed)} failed")
+    return 0 if len(passed) == len(checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(CHECKS))

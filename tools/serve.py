@@ -1,0 +1,33 @@
+"""Serve the book at a local address and rebuild it, in the browser too, whenever a source changes.
+
+sphinx-autobuild watches and serves; before each build it stages the sources, so a chapter whose code changed is
+executed again and one whose text changed is not.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.common import BUILD, ROOT, run_program
+from tools.site import SOURCES
+
+HTML = BUILD / "serve"
+WATCHED = ("chapters", "ndelib", "_static", "_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md")
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    programs = Path(sys.executable).parent
+    # sphinx-autobuild runs Sphinx itself, which reads a conf.py: the one that Jupyter Book makes of _config.yml.
+    configure = [str(programs / "jupyter-book"), "config", "sphinx", str(SOURCES)]
+    SOURCES.mkdir(parents=True, exist_ok=True)
+    HTML.mkdir(parents=True, exist_ok=True)
+    (HTML / "index.html").write_text('<meta http-equiv="refresh" content="0; url=intro.html">\n', encoding="utf-8")
+    watch = [f"--watch={ROOT / name}" for name in WATCHED]
+    before = [f"--pre-build={sys.executable} -m tools.site --stage", f"--pre-build={' '.join(configure)}"]
+    serve = [str(programs / "sphinx-autobuild"), *watch, *before, f"--re-ignore={SOURCES}", "-n", "-q"]
+    subprocess.call([*serve, str(SOURCES), str(HTML)], cwd=ROOT)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,209 @@
+"""Render the executed chapters as a web site.
+
+The sources of the site are staged in ``_build/site-src``: the pages, the chapters with their outputs, the page of
+claims, MathJax. A staged file is rewritten only when its content changes, so Sphinx reads again only what changed.
+The site is built aside and moved to ``_build/html`` when it is complete; when a build fails, no site is left there.
+
+``python -m tools.site`` executes what is stale and renders the book; ``--chapter 01`` does both for one chapter;
+``--stage`` stops before rendering.
+"""
+
+import argparse
+import filecmp
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import distribution
+from pathlib import Path
+
+import yaml
+from nbformat import NotebookNode
+
+from tools.chapters import all_chapters, canonical_text, find_chapter
+from tools.claims_page import claims_page, without_claim_data
+from tools.common import BUILD, ROOT, Problem, relative, run_program, step
+from tools.execute import bring_up_to_date, executed_chapter, library_key
+
+SOURCES = BUILD / "site-src"
+HTML = BUILD / "html"
+PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "references.md")
+
+WITHDRAWN = 'role="doc-biblioentry"'
+
+# In the preview of one chapter, links to the other chapters lead nowhere; every other warning still counts.
+LINKS_TO_OTHER_PAGES = ["myst.xref_missing", "ref", "toc.not_readable", "toc.not_included"]
+
+
+def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: dict[str, str] | None = None) -> None:
+    """Write the sources of the site into ``folder``.
+
+    Args:
+        chapters: path and executed notebook of each chapter on the site.
+        folder: where to write; files there that do not belong to the site any more are removed.
+        changed: staged files whose content is not that of the repository, by name.
+    """
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    texts["claims.md"] = claims_page(chapters)
+    texts |= {f"chapters/{path.name}": canonical_text(without_claim_data(notebook)) for path, notebook in chapters}
+    texts |= changed or {}
+    files = {name: text.encode() for name, text in texts.items()}
+    students = [folder / f"{folder.name}.ipynb" for folder in (ROOT / "exercises").glob("[0-9][0-9]_*")]
+    files |= {
+        relative(path): path.read_bytes() for path in students if path.exists()
+    }  # chapters offer them to download
+    files |= {f"_static/{name}": content for name, content in _tree(ROOT / "_static")}
+    files |= {f"_extra/_static/mathjax/{name}": content for name, content in mathjax_files()}
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = folder / name
+        if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def mathjax_files() -> Iterable[tuple[str, bytes]]:
+    """Return what a page needs of MathJax: its TeX input, its HTML output, the fonts (2 MB of the package's 24)."""
+    package = distribution("sphinx-mathjax-offline")
+    folder = Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax")))
+    for part in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2"):
+        yield from _tree(folder, part)
+
+
+def _tree(folder: Path, part: str = ".") -> Iterable[tuple[str, bytes]]:
+    """Return name, relative to ``folder``, and content of the files under ``folder / part``."""
+    start = folder / part
+    for path in [start] if start.is_file() else sorted(start.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def render(sources: Path, workplace: Path) -> Path:
+    """Build the site with warnings as errors; return its folder. Raise ``Problem`` when Jupyter Book finds a fault."""
+    if not _has_all(sources / "_static", workplace / "_build" / "html" / "_static"):
+        # Sphinx copies style sheets and pictures only when a page changed too: start anew when one of them changed.
+        shutil.rmtree(workplace / "_build", ignore_errors=True)
+    log = workplace / "warnings.txt"
+    workplace.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "-n", "-W", "--keep-going", "-q"]
+    with log.open("w", encoding="utf-8") as stderr:
+        done = subprocess.run([*command, str(sources), "--path-output", str(workplace)], stdout=stderr, stderr=stderr)
+    if done.returncode != 0:
+        # Sphinx warns about a page only when it reads it: start anew, or the next build would find nothing wrong.
+        shutil.rmtree(workplace / "_build", ignore_errors=True)
+        text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8")).replace(f"{sources}/", "")
+        print(text, file=sys.stderr)
+        raise Problem(f"the site has faults; the first: {first_fault(text)}")
+    return workplace / "_build" / "html"
+
+
+def _has_all(wanted: Path, present: Path) -> bool:
+    """Say whether every file under ``wanted`` is under ``present`` too, with the same content."""
+    files = [path.relative_to(wanted) for path in wanted.rglob("*") if path.is_file()]
+    return all((present / name).is_file() and filecmp.cmp(wanted / name, present / name, False) for name in files)
+
+
+def first_fault(log: str) -> str:
+    """Return the line of Jupyter Book's output that says what is wrong: a warning, or the name of an exception."""
+    lines = log.splitlines()
+    faults = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
+    faults += [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return " ".join(faults[0].split()) if faults else "see above"
+
+
+def publish(built: Path, html: Path) -> None:
+    """Put a copy of the complete site at ``html``, in the place of an older one."""
+    complete = html.with_suffix(".new")
+    shutil.rmtree(complete, ignore_errors=True)
+    shutil.copytree(built, complete)
+    for page in complete.rglob("*.html"):
+        # docutils gives the entries of a bibliography a role that WAI-ARIA has withdrawn; in a list they are items.
+        text = page.read_text(encoding="utf-8")
+        if WITHDRAWN in text:
+            page.write_text(text.replace(WITHDRAWN, 'role="listitem"'), encoding="utf-8")
+    shutil.rmtree(html, ignore_errors=True)
+    complete.rename(html)
+
+
+def executed(paths: Sequence[Path]) -> list[tuple[Path, NotebookNode]]:
+    """Return the chapters at ``paths`` with their outputs; raise ``Problem`` for one that was not executed."""
+    library = library_key()
+    chapters = []
+    for path in paths:
+        notebook = executed_chapter(path, library)
+        if notebook is None:
+            raise Problem(f"chapters/{path.name} changed while the book was being built; build it again")
+        chapters.append((path, notebook))
+    return chapters
+
+
+def stage_book() -> None:
+    """Execute what is stale and write the sources of the whole site."""
+    bring_up_to_date(all_chapters())
+    stage(executed(all_chapters()), SOURCES)
+
+
+def build_book(html: Path = HTML) -> None:
+    """Execute what is stale, render the book to ``html``; leave nothing there when that fails."""
+    try:
+        bring_up_to_date(all_chapters())
+        with step("Rendering the site"):
+            stage(executed(all_chapters()), SOURCES)
+            publish(render(SOURCES, BUILD / "site"), html)
+    except BaseException:
+        shutil.rmtree(html, ignore_errors=True)
+        raise
+
+
+def build_chapter(number: str) -> Path:
+    """Execute one chapter if it is stale and render it alone; return its page."""
+    path = find_chapter(number)
+    html = BUILD / "chapter" / path.stem
+    try:
+        bring_up_to_date([path])
+        with step(f"Rendering {path.stem}"):
+            sources = BUILD / "chapter-src" / path.stem
+            stage(executed([path]), sources, _alone(path))
+            publish(render(sources, BUILD / "chapter-site" / path.stem), html)
+    except BaseException:
+        shutil.rmtree(html, ignore_errors=True)
+        raise
+    return html / "chapters" / f"{path.stem}.html"
+
+
+def _alone(path: Path) -> dict[str, str]:
+    """Return the settings of a site that has one chapter."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config["sphinx"]["config"]["suppress_warnings"] = LINKS_TO_OTHER_PAGES
+    toc = {
+        "format": "jb-book",
+        "root": f"chapters/{path.stem}",
+        "chapters": [{"file": "claims"}, {"file": "references"}],
+    }
+    return {"_config.yml": yaml.safe_dump(config), "_toc.yml": yaml.safe_dump(toc)}
+
+
+def main() -> None:
+    """Build what the command line asks for, and say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chapter", metavar="N", help="only this chapter")
+    parser.add_argument("--stage", action="store_true", help="execute what is stale and write the sources of the site")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    if arguments.stage:
+        stage_book()
+        return
+    if arguments.chapter is not None:
+        page = build_chapter(arguments.chapter)
+    else:
+        build_book()
+        page = HTML / "index.html"
+    print(f"Done in {time.perf_counter() - start:.1f} s. Open {page.as_uri()}")
+
+
+if __name__ == "__main__":
+    run_program(main)
