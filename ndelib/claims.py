@@ -5,6 +5,7 @@ expected and what was measured; when it does not hold the cell raises, so a wron
 """
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,14 +91,14 @@ def claim(
         if target.numel() not in (1, values.numel()):
             raise ValueError(f"equals has {target.numel()} values, measured has {values.numel()}")
         holds &= (values - target).abs() <= within
-        expected.append(_in_words(target) + (f" ± {within:.2g}" if within else ""))
+        expected.append(_in_words(target, within) + (f" ± {within:.2g}" if within else ""))
     if above is not None:
         holds &= values > above
         expected.append(f"> {above:.6g}")
     if below is not None:
         holds &= values < below
         expected.append(f"< {below:.6g}")
-    result = Claim(sentence, " and ".join(expected), _in_words(values), source)
+    result = Claim(sentence, " and ".join(expected), _in_words(values, within), source)
     if values.numel() == 0 or not bool(holds.all()):
         raise ClaimFailed(f"claim does not hold: {sentence} (expected {result.expected}; measured {result.measured})")
     return result
@@ -107,8 +108,14 @@ def _as_vector(numbers: Number) -> Tensor:
     return torch.as_tensor(numbers, dtype=torch.float64, device="cpu").detach().reshape(-1)
 
 
-def _in_words(values: Tensor) -> str:
-    """Return one number, a short list, or the range of a long one."""
+def _in_words(values: Tensor, within: float) -> str:
+    """Return one number, a short list, or the range of a long one, with the digits that a tolerance is about."""
+    if values.numel() == 0:
+        return "nothing"
+    largest = values.abs().max().item()
+    digits = 4
+    if within > 0 and math.isfinite(largest) and largest > within:
+        digits = min(max(digits, math.ceil(math.log10(largest / within))), 8)
     if values.numel() > 8:
-        return f"{values.numel()} values from {values.min():.4g} to {values.max():.4g}"
-    return ", ".join(f"{value:.4g}" for value in values.tolist()) or "nothing"
+        return f"{values.numel()} values from {values.min():.{digits}g} to {values.max():.{digits}g}"
+    return ", ".join(f"{value:.{digits}g}" for value in values.tolist())

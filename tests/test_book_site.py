@@ -153,3 +153,9 @@ def test_faults_of_form_are_named(chapter: Path) -> None:
 
 def test_staged_sources_are_generated_things() -> None:
     assert "_build" in SOURCES.parts
+
+
+def test_the_page_of_claims_reads_what_the_library_writes() -> None:
+    from ndelib.claims import MIME_TYPE as WRITTEN  # here: it imports PyTorch, which the tools do without
+
+    assert MIME_TYPE == WRITTEN

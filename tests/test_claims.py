@@ -59,6 +59,11 @@ def test_long_lists_are_shown_as_a_range():
     assert claim("the sentence", torch.arange(9.0), below=9).measured == "9 values from 0 to 8"
 
 
+def test_as_many_digits_are_shown_as_the_tolerance_is_about():
+    result = claim("the sentence", 0.123456789, equals=0.1234567, within=1e-6)
+    assert (result.expected, result.measured) == ("0.123457 ± 1e-06", "0.123457")
+
+
 def test_html_is_escaped():
     box = claim("1 < 2 & 3", 1.0, below=2.0)._repr_mimebundle_()["text/html"]
     assert "1 &lt; 2 &amp; 3" in box

@@ -1,7 +1,7 @@
 """What a fixed point looks like nearby, read off the eigenvalues of its Jacobian.
 
-Source: Strogatz, *Nonlinear Dynamics and Chaos* (2015), chapters 2, 5 and 6; the trace–determinant plane is
-Poincaré's classification of 1881.
+Source: Strogatz, *Nonlinear Dynamics and Chaos* (2015), chapters 2, 5 and 6; the types are
+Poincaré's (1881).
 """
 
 import torch
@@ -22,8 +22,9 @@ def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
         ``"unstable degenerate node"``, ``"center"``, or ``"undecided"`` for a zero eigenvalue.
         In more dimensions: ``"stable"``, ``"unstable"`` (every direction leaves), ``"saddle"`` or ``"undecided"``.
 
-        ``"center"`` speaks of the linear system. In a nonlinear one the higher terms decide between a centre and
-        a slow spiral (chapter 2), so do not read more into it; for ``"undecided"`` they decide everything.
+        ``"center"`` speaks of the linear system. In a nonlinear one the higher terms decide between a center and
+        a slow spiral (chapter 2), so do not read more into it. ``"undecided"`` says that some eigenvalue has a real
+        part of zero, so that along its direction they decide.
 
     Raises:
         ValueError: ``jacobian`` is not a finite square matrix.

@@ -1,7 +1,7 @@
 """How every figure of the book looks, and what each colour means in all of them.
 
-The hues are from Okabe & Ito, *Color Universal Design* (2008), which colour-blind readers can tell apart; each has a
-contrast of at least 3 : 1 against white.
+The hues are close to those of Okabe & Ito, *Color Universal Design* (2008), which colour-blind readers can tell apart;
+each has a contrast of at least 3 : 1 against white. Where two meanings meet, shape tells them apart too.
 """
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ COLORS = {
     "data": "#D55E00",  # observations
     "baseline": "#A65C8B",  # what the model is compared with
     "stable": "#007D5C",  # what attracts
-    "unstable": "#D55E00",  # what repels
+    "unstable": "#B3261E",  # what repels
     "field": "#8A94A0",  # arrows and level curves in the background
 }
 """One colour, one meaning, through the whole book."""

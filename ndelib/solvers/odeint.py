@@ -38,8 +38,9 @@ def odeint(
 ) -> Tensor | Tensors:
     """Solve ``dy/dt = f(t, y)``, ``y(t[0]) = y0``, and return the solution at the times ``t``.
 
-    The signature is torchdiffeq's, so that a reader can change the import and nothing else. Gradients with respect
-    to ``y0`` and to everything that ``f`` uses flow through the steps (backpropagation through the solver).
+    The arguments ``f``, ``y0``, ``t`` and the result are those of torchdiffeq; the methods, their default and
+    ``step_size`` are ours. Gradients with respect to ``y0`` and to everything that ``f`` uses flow through the steps
+    (backpropagation through the solver).
 
     Args:
         f: the vector field, ``f(t, y) -> dy/dt``; ``t`` is a 0-dimensional tensor, ``y`` and the result have the
