@@ -6,6 +6,7 @@ expected and what was measured; when it does not hold the cell raises, so a wron
 
 import html
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,8 +66,8 @@ def claim(
     below: float | None = None,
     above: float | None = None,
     source: str = "",
-) -> Claim:
-    """Check a sentence of the book against what was measured; return it for display, or raise.
+) -> None:
+    """Check a sentence of the book against what was measured; show it with its numbers, or raise.
 
     Args:
         sentence: what is claimed, in words and plain Unicode, readable on its own.
@@ -81,6 +82,25 @@ def claim(
         ClaimFailed: the sentence does not hold for what was measured (a NaN never holds).
         ValueError: nothing is expected (``equals``, ``below`` and ``above`` are all missing), or lengths differ.
     """
+    result = _checked(sentence, measured, equals, within, below, above, source)
+    if "IPython" in sys.modules:
+        from IPython.display import display
+
+        display(result)
+    else:
+        print(result)
+
+
+def _checked(
+    sentence: str,
+    measured: Number,
+    equals: Number | None,
+    within: float,
+    below: float | None,
+    above: float | None,
+    source: str,
+) -> Claim:
+    """Return the claim if it holds; arguments and errors are those of :func:`claim`."""
     if equals is None and below is None and above is None:
         raise ValueError("claim() needs something to expect: give equals=…, below=… or above=…")
     values = _as_vector(measured)
