@@ -42,7 +42,7 @@ CHECKS = [
     Check("unit tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests", "--ignore=tests/site"]),
     Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
     Check("site", [*PYTHON, "tools.site"], needs="notebooks"),
-    Check("site tests", [*PYTHON, "pytest", "-q", "tests/site"], needs="site"),
+    Check("site tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests/site"], needs="site"),
 ]
 
 

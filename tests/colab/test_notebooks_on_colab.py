@@ -1,0 +1,112 @@
+"""Every notebook, alone in an empty folder on a machine like Colab, installs the book's library and runs."""
+
+import json
+import re
+from pathlib import Path
+
+import nbclient.exceptions
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from tools import stamp
+from tools.common import ROOT
+
+from .machine import Machine, pins
+
+pytestmark = pytest.mark.colab
+
+CHAPTERS = [path for path in stamp.notebooks(ROOT) if path.parent.name == "chapters"]
+STUDENTS = [path for path in stamp.notebooks(ROOT) if path.name == f"{path.parent.name}.ipynb"]
+
+# A line that a student fills in: `...` alone or `name = ...`
+BLANK = re.compile(r"^(.* = | *)\.\.\.$", re.MULTILINE)
+
+# A notebook that uses what chapters use; it keeps this test alive while a chapter is being rewritten.
+SMALL = [
+    "import matplotlib.pyplot as plt\nplt.plot([0, 1], [0, 1]);",
+    "from ipywidgets import interact\ninteract(lambda a: a, a=(0.0, 1.0));",
+    "import torch\ntorch.ones(2, device=device).numpy(force=True).sum()",
+]
+
+
+def small_notebook() -> NotebookNode:
+    title = nbformat.v4.new_markdown_cell("# A small notebook")
+    setup = nbformat.v4.new_code_cell(metadata={"tags": ["setup"]})
+    return nbformat.v4.new_notebook(cells=[title, setup, *map(nbformat.v4.new_code_cell, SMALL)])
+
+
+def run_alone(
+    notebook: NotebookNode, machine: Machine, address: str, folder: Path, *, allow_errors: bool = False
+) -> None:
+    """Stamp ``notebook`` with ``address``, run it in place in the empty ``folder``, and check what it left behind."""
+    version = stamp.library_version(ROOT)
+    stamp.stamp(notebook, address, version, "notebook.ipynb")
+    folder.mkdir()
+    nbformat.write(notebook, folder / "notebook.ipynb")
+    witness = nbformat.v4.new_code_cell("import ndelib\nprint(ndelib.__file__)")
+    notebook.cells.append(witness)
+    before = machine.freeze()
+
+    machine.execute(notebook, folder, allow_errors=allow_errors)
+
+    assert not errors_of(witness), f"ndelib cannot be imported: {errors_of(witness)}"
+    archive = f"{address}/archive/refs/tags/v{version}.zip"
+    assert Path(witness.outputs[0].text.strip()).is_relative_to(machine.site_packages), "another ndelib was imported"
+    assert machine.origin("ndelib") == archive, "ndelib was not installed from the release's archive"
+    after = machine.freeze()
+    assert before - after == set(), "the notebook removed or replaced packages that Colab ships"
+    assert {line.split(" @ ")[0].split("==")[0] for line in after - before} == {"ndelib"}, "more than ndelib arrived"
+    left = {path.name for path in folder.iterdir()} - {"notebook.ipynb"}
+    assert not left, f"the notebook left files that its reader did not ask for: {sorted(left)}"
+
+
+def errors_of(cell: NotebookNode) -> str:
+    return "; ".join(f"{out.ename}: {out.evalue}" for out in cell.outputs if out.output_type == "error")
+
+
+def text_of(cell: NotebookNode) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_a_small_notebook_runs(machine: Machine, address: str, tmp_path: Path) -> None:
+    notebook = small_notebook()
+    versions = nbformat.v4.new_code_cell(
+        "import json\nfrom importlib.metadata import version\n"
+        "names = ('numpy', 'matplotlib', 'ipywidgets', 'ipython', 'ipykernel')\n"
+        "print(json.dumps({name: version(name) for name in names}))"
+    )
+    notebook.cells.append(versions)
+    run_alone(notebook, machine, address, tmp_path / "content")
+
+    setup = next(cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
+    assert text_of(setup).splitlines()[-1].startswith(f"ndelib {stamp.library_version(ROOT)} · torch ")
+    pinned = {pin.name: str(pin.specifier)[2:] for pin in pins() if not pin.marker or pin.marker.evaluate()}
+    shown = json.loads(text_of(versions))
+    assert shown == {name: pinned[name] for name in shown}, "the kernel does not run with Colab's versions"
+
+
+def test_a_copy_without_an_address_says_so_on_colab(machine: Machine, tmp_path: Path) -> None:
+    notebook = small_notebook()
+    stamp.stamp(notebook, "", "0.0.0", "notebook.ipynb")
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="no public address yet"):
+        machine.execute(notebook, tmp_path)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_chapter_runs(path: Path, machine: Machine, address: str, tmp_path: Path) -> None:
+    run_alone(nbformat.read(path, as_version=4), machine, address, tmp_path / "content")
+
+
+@pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.name)
+def test_assignment_starts_and_its_checks_answer(path: Path, machine: Machine, address: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    run_alone(notebook, machine, address, tmp_path / "content", allow_errors=True)
+
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    blanks = [number for number, cell in enumerate(code) if BLANK.search(cell.source)]
+    assert blanks, "nothing is left for the student to fill in"
+    for number, cell in enumerate(code):
+        # A blank may fail, and so may what uses its result; everything above the first one, and every check, may not.
+        if number < blanks[0] or "grader.check(" in cell.source:
+            assert not errors_of(cell), f"{path.name}: {cell.source!r} ended with {errors_of(cell)}"
