@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools import environment
-from tools.check import Check, reason, run_all
+from tools.check import Check, reasons, run_all
 from tools.common import ROOT
 
 
@@ -87,23 +87,24 @@ def test_a_chapter_that_is_missing_ends_make_with_that_line() -> None:
     [
         (
             "tests/a.py:3: AssertionError\nFAILED tests/a.py::b - boom\nFAILED tests/c.py::d",
-            "tests/a.py::b - boom (and 1 more)",
+            ["tests/a.py::b - boom", "tests/c.py::d"],
         ),
-        ("ndelib/a.py:3:5: F401 unused\nFound 1 error.", "ndelib/a.py:3:5: F401 unused"),
+        ("ndelib/a.py:3:5: F401 unused\nFound 1 error.", ["ndelib/a.py:3:5: F401 unused"]),
         (
             "unformatted: File would be reformatted\n  --> chapters/01_a.ipynb:cell 2:5:23",
-            "chapters/01_a.ipynb:cell 2:5:23",
+            ["chapters/01_a.ipynb:cell 2:5:23"],
         ),
         (
             "FAILED 01_a.ipynb - ---\nmake: chapters/01_a.ipynb, cell 2 (id b): NameError: x",
-            "chapters/01_a.ipynb, cell 2 (id b): NameError: x",
+            ["chapters/01_a.ipynb, cell 2 (id b): NameError: x"],
         ),
-        ("ERROR: file or directory not found: tests/site", "file or directory not found: tests/site"),
-        ("silence", ""),
+        ("ERROR: file or directory not found: tests/site", ["file or directory not found: tests/site"]),
+        ("\n".join(f"make: {n}" for n in range(7)), ["0", "1", "2", "3", "4", "and 2 more"]),
+        ("silence", []),
     ],
 )
-def test_the_reason_of_a_failed_step_is_found_in_its_output(output: str, expected: str) -> None:
-    assert reason(output.splitlines()) == expected
+def test_the_reasons_of_a_failed_step_are_found_in_its_output(output: str, expected: list[str]) -> None:
+    assert reasons(output.splitlines()) == expected
 
 
 def test_all_checks_run_and_the_last_line_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +120,9 @@ def test_all_checks_run_and_the_last_line_counts_them(capsys: pytest.CaptureFixt
     assert run_all(checks) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "Checks: 2 passed, 2 failed"
-    assert any(line.startswith("bad") and line.endswith("a.ipynb, cell 3: 1 is not 2") for line in lines[-5:])
+    bad = next(number for number, line in enumerate(lines) if line.startswith("bad "))
+    assert "FAILED" in lines[bad]
+    assert lines[bad + 1] == "    a.ipynb, cell 3: 1 is not 2"
     assert "dependent    not run: it needs bad" in lines
     assert run_all(checks[:1]) == 0
     assert capsys.readouterr().out.endswith("Checks: 1 passed, 0 failed\n")

@@ -6,6 +6,7 @@ failed one is left out. Nothing is taken from an earlier run: every notebook is 
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common import ROOT
+from tools.site import HTML
 
 PYTHON = [sys.executable, "-m"]
 UNIT_WORKERS = min(os.cpu_count() or 1, 4)
+SHOWN = 5
+"""How many of the things that are wrong in one step the summary names."""
 
 # The lines of a step's output that say what is wrong, the clearest first: our own, pytest's, those of ruff and mypy.
 REASONS = [
@@ -46,8 +50,8 @@ CHECKS = [
 ]
 
 
-def run(check: Check, folder: Path = ROOT) -> tuple[bool, str]:
-    """Run a step, its output shown as it comes; return whether it passed, and the first reason if it did not."""
+def run(check: Check, folder: Path = ROOT) -> tuple[bool, list[str]]:
+    """Run a step, its output shown as it comes; return whether it passed, and the reasons if it did not."""
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # the steps have a process for every core
     process = subprocess.Popen(
         check.command, cwd=folder, env=os.environ | threads, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -58,16 +62,16 @@ def run(check: Check, folder: Path = ROOT) -> tuple[bool, str]:
         print(line, end="", flush=True)
         lines.append(line.rstrip())
     passed = process.wait() == 0
-    return passed, "" if passed else reason(lines) or f"status {process.returncode}: see above"
+    return passed, [] if passed else reasons(lines) or [f"status {process.returncode}: see above"]
 
 
-def reason(lines: Sequence[str]) -> str:
-    """Return what the output of a failed step says is wrong: the first such line, and how many more there are."""
+def reasons(lines: Sequence[str]) -> list[str]:
+    """Return what the output of a failed step says is wrong: such lines, and how many more there are."""
     for pattern in REASONS:
-        found = [match.group(1) for line in lines if (match := pattern.match(line))]
+        found = [match.group(1)[:500] for line in lines if (match := pattern.match(line))]
         if found:
-            return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
-    return ""
+            return [*found[:SHOWN], f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else found
+    return []
 
 
 def run_all(checks: Sequence[Check], folder: Path = ROOT) -> int:
@@ -79,16 +83,18 @@ def run_all(checks: Sequence[Check], folder: Path = ROOT) -> int:
             continue
         print(f"== {check.title}", flush=True)
         start = time.perf_counter()
-        good, reason = run(check, folder)
+        good, wrong = run(check, folder)
         if good:
             passed.add(check.title)
         seconds = time.perf_counter() - start
-        summary.append(f"{check.title:12} {'passed' if good else 'FAILED'} in {seconds:6.1f} s  {reason}".rstrip())
-        print(f"== {summary[-1]}\n", flush=True)
+        verdict = f"{check.title:12} {'passed' if good else 'FAILED'} in {seconds:6.1f} s"
+        summary += [verdict, *(f"    {line}" for line in wrong)]
+        print(f"== {verdict}\n", flush=True)
     print("\n".join(summary))
     print(f"Checks: {len(passed)} passed, {len(checks) - len(passed)} failed")
     return 0 if len(passed) == len(checks) else 1
 
 
 if __name__ == "__main__":
+    shutil.rmtree(HTML, ignore_errors=True)  # when a step fails, no older site shall look like its result
     sys.exit(run_all(CHECKS))
