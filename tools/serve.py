@@ -12,7 +12,17 @@ from tools.common import BUILD, ROOT, run_program
 from tools.site import SOURCES
 
 HTML = BUILD / "serve"
-WATCHED = ("chapters", "ndelib", "_static", "_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md")
+WATCHED = (
+    "chapters",
+    "ndelib",
+    "_static",
+    "_config.yml",
+    "_toc.yml",
+    "references.bib",
+    "intro.md",
+    "contents.md",
+    "references.md",
+)
 
 
 def main() -> None:
