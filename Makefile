@@ -10,7 +10,7 @@ help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 environment: ## create or update .venv; every other verb does that first
-	@$(PYTHON) tools/environment.py
+	@$(PYTHON) tools/environment.py $(if $(filter file,$(origin PYTHON)),--default)
 
 book: environment ## execute the chapters that changed, render the site, say where it is
 	@$(PY) -m tools.site
@@ -37,8 +37,8 @@ text: environment ## a chapter as text, to edit or review: make text N=01
 notebook: environment ## the edited text back into the notebook: make notebook N=01
 	@$(PY) -m tools.text to-notebook "$(N)"
 
-release: environment ## make the students' notebooks from the master assignments
-	@$(PY) -m tools.release
+release: environment ## make the students' notebooks from the master assignments (all, or N=01)
+	@$(PY) -m tools.release $(N)
 
 grade: environment ## grade a folder of submissions: make grade SUBMISSIONS=folder
 	@$(PY) -m tools.grade $(if $(N),--assignment "$(N)") "$(SUBMISSIONS)"
@@ -53,4 +53,4 @@ lock: environment ## resolve requirements.in anew into requirements.lock
 	@$(PY) -m tools.lock
 
 clean: ## remove all that was built (the environment .venv stays)
-	@rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache */.ruff_cache .hypothesis

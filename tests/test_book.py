@@ -75,7 +75,9 @@ def test_the_repository_address_stands_in_one_place_only() -> None:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     address = config["repository"]["url"]
     for name in ("_config.yml", "_toc.yml", "intro.md", "contents.md", "references.md", "README.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text(encoding="utf-8").replace(f'url: "{address}"', "")
+        text = (ROOT / name).read_text(encoding="utf-8")
+        if name == "_config.yml" and address:
+            text = text.replace(address, "")
         assert not re.search(r"git(hub|lab)\.(com|io)|colab\.research|mybinder", text), f"an address in {name}"
     assert config["repository"]["branch"] == "" or address
 

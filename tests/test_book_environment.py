@@ -67,6 +67,34 @@ def test_a_broken_installation_is_not_taken_for_a_complete_one(
     assert not (tmp_path / "installed-from").exists()
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_python_that_was_chosen_once_stays_until_another_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: bool
+) -> None:
+    (tmp_path / "installed-from").write_text(f"Python 3.99\n{tmp_path}\n")
+    monkeypatch.setattr(environment, "VENV", str(tmp_path))
+    monkeypatch.setattr(environment, "STAMP", str(tmp_path / "installed-from"))
+    monkeypatch.setattr(environment, "PYTHON", sys.executable)
+    monkeypatch.setattr(environment, "install", lambda: calls.append("installed anew"))
+    monkeypatch.setattr(environment, "register_git_filter", lambda: None)
+    monkeypatch.setattr(environment.subprocess, "call", lambda command, **options: calls.append(command[0]) or 0)
+    calls: list[str] = []
+    assert environment.main(chosen) == 0
+    assert calls[-1] == ("installed anew" if chosen else sys.executable)
+
+
+def test_an_interrupted_installation_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment, "installed_state", lambda: "")
+    monkeypatch.setattr(environment, "install", interrupted)
+    assert environment.main() == 1
+    assert capsys.readouterr().err == "make: stopped; the next command takes up the installation again\n"
+
+
 def test_the_bootstrap_script_is_readable_by_an_old_python() -> None:
     import ast
 

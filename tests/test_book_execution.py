@@ -57,6 +57,33 @@ def test_outputs_are_kept_and_shown_under_the_new_wording(tmp_path: Path) -> Non
     assert executed_chapter(chapter, "changed library", kept) is None
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("07_small.ipynb", b""),
+        ("07_small.ipynb", b'{"cells": ['),
+        ("07_small.ipynb", b"\xff\xfe"),
+        ("07_small.key", b"\xff\xfe"),
+        ("07_small.key", None),
+    ],
+)
+def test_a_damaged_cache_is_executed_again(tmp_path: Path, chapter: Path, file: str, damage: bytes | None) -> None:
+    kept = tmp_path / "kept"
+    execute([chapter], "library", kept)
+    if damage is None:
+        (kept / file).unlink()
+    else:
+        (kept / file).write_bytes(damage)
+    assert executed_chapter(chapter, "library", kept) is None
+
+
+def test_a_kept_notebook_without_outputs_does_not_count_as_executed(tmp_path: Path, chapter: Path) -> None:
+    kept = tmp_path / "kept"
+    execute([chapter], "library", kept)
+    shutil.copy(chapter, kept / chapter.name)
+    assert executed_chapter(chapter, "library", kept) is None
+
+
 def test_a_failing_cell_is_named_and_its_chapter_stays_stale(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     good = write_chapter(tmp_path / "06_good.ipynb", "1 + 1")

@@ -6,10 +6,10 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools.chapters import KERNEL, canonical_text, faults, find_chapter, read_notebook
+from tools.chapters import KERNEL, all_chapters, canonical_text, faults, find_chapter, read_notebook
 from tools.claims_page import MIME_TYPE, claims_in, claims_page, escape, processor, without_claim_data
 from tools.common import Problem
-from tools.site import SOURCES, _has_all, first_fault, publish, stage
+from tools.site import SOURCES, _has_all, check_toc, first_fault, publish, stage
 from tools.text import to_notebook, to_text
 
 CLAIM = {"sentence": "x* of |x| is 0", "expected": "0 ± 1e-3", "measured": "1e-4", "holds": True, "source": "[1]"}
@@ -93,11 +93,34 @@ def test_a_published_site_replaces_the_older_one_whole(tmp_path: Path) -> None:
             "/a/b.md:3: WARNING: undefined label: 'x'",
         ),
         ("Traceback\n  File x\na.b.MalformedError: bad toc\nRuntimeError: boxed", "a.b.MalformedError: bad toc"),
+        ("chapters/02_a.ipynb:30002: WARNING: boo", "chapters/02_a.ipynb, cell 3, line 2: WARNING: boo"),
         ("nothing to say", "see above"),
     ],
 )
 def test_the_first_fault_of_a_build_is_one_line(log: str, fault: str) -> None:
     assert first_fault(log) == fault
+
+
+def test_a_chapter_and_the_table_of_contents_must_name_each_other() -> None:
+    check_toc([Path("chapters/01_vector_fields.ipynb")])
+    with pytest.raises(Problem, match=r"_toc.yml does not list chapters/02_new, which is on disk"):
+        check_toc([Path("chapters/01_vector_fields.ipynb"), Path("chapters/02_new.ipynb")])
+    with pytest.raises(Problem, match=r"there is no chapters/01_vector_fields.ipynb"):
+        check_toc([])
+
+
+@pytest.mark.parametrize("name", ["foo.ipynb", "2_x.ipynb", "02 x.ipynb", "02_.ipynb"])
+def test_a_chapter_with_a_bad_name_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).touch()
+    monkeypatch.setattr("tools.chapters.CHAPTERS", tmp_path)
+    with pytest.raises(Problem, match=f"{name}: the file of a chapter is named NN_name.ipynb"):
+        all_chapters()
+
+
+def test_a_chapter_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "02_x.ipynb").write_bytes(b"\xff\xfe")
+    with pytest.raises(Problem, match=r"02_x.ipynb is not UTF-8 text"):
+        read_notebook(tmp_path / "02_x.ipynb")
 
 
 def test_a_chapter_comes_back_from_its_text_byte_for_byte() -> None:

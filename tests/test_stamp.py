@@ -201,13 +201,17 @@ def test_the_otter_release_may_drop_the_cell_id_and_stamping_restores_it(book):
     assert source_of(path, "setup") == stamp.setup_source("", "1.2.3")
 
 
+@pytest.mark.parametrize("copied", [f"{ADDRESS}/", f"{ADDRESS}.git"])
+def test_an_address_as_browsers_and_clone_buttons_give_it_is_taken(book, copied):
+    write_address(book, copied)
+    assert stamp.configured_address(book) == ADDRESS
+
+
 @pytest.mark.parametrize(
     "address",
     [
         "http://github.com/an-owner/a-book",
         "https://github.com/an-owner",
-        "https://github.com/an-owner/a-book/",
-        "https://github.com/an-owner/a-book.git",
         "https://example.org/an-owner/a-book",
         'https://github.com/an-owner/a-book" ; touch x; "',
         LOCAL,

@@ -14,8 +14,14 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def all_chapters() -> list[Path]:
-    """Return the notebooks of the chapters that are written, in the book's order."""
-    return sorted(CHAPTERS.glob("*.ipynb"))
+    """Return the notebooks of the chapters that are written, in the book's order; raise ``Problem`` for a bad name."""
+    paths = sorted(CHAPTERS.glob("*.ipynb"))
+    for path in paths:
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem):
+            raise Problem(
+                f"{relative(path)}: the file of a chapter is named NN_name.ipynb, as in 01_vector_fields.ipynb"
+            )
+    return paths
 
 
 def find_chapter(number: str) -> Path:
@@ -38,6 +44,8 @@ def read_notebook(path: Path) -> NotebookNode:
             raise Problem(f"{relative(path)}: more than one cell has the id {twice[0]!r}")
         nbformat.validate(content)
         notebook: NotebookNode = nbformat.reads(text, as_version=nbformat.NO_CONVERT)
+    except UnicodeDecodeError:
+        raise Problem(f"{relative(path)} is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         raise Problem(f"{relative(path)} is not JSON: line {error.lineno}, {error.msg}") from None
     except (nbformat.ValidationError, KeyError, TypeError) as error:

@@ -75,6 +75,7 @@ def installed_state() -> str:
 def install() -> None:
     """Create the environment, install the locked versions, and ndelib itself in place."""
     check_modules()
+    unregister_git_filter()
     if installed_state().splitlines()[:2] != wanted_state().splitlines()[:2]:
         print("== Creating the environment .venv", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
@@ -101,6 +102,13 @@ def register_git_filter() -> None:
         subprocess.call(["git", "-C", ROOT, "config", "--local", key, value])
 
 
+def unregister_git_filter() -> None:
+    """Take the filter out while the environment that it runs in is being made."""
+    if os.path.exists(os.path.join(ROOT, ".git")) and shutil.which("git"):
+        for section in ("filter.nbstripout", "diff.ipynb"):
+            succeeds(["git", "-C", ROOT, "config", "--local", "--remove-section", section])
+
+
 def succeeds(command: list) -> bool:
     """Run a command silently and tell whether it could be run and returned zero."""
     try:
@@ -109,9 +117,21 @@ def succeeds(command: list) -> bool:
         return False
 
 
-def main() -> int:
-    """Bring ``.venv`` up to date and return the exit status."""
+def python_of_environment() -> str:
+    """Return the Python of an existing environment if it is a supported one that still runs, or an empty text."""
+    check = f"import sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
+    return PYTHON if os.path.exists(STAMP) and succeeds([PYTHON, "-c", check]) else ""
+
+
+def main(chosen: bool = True) -> int:
+    """Bring ``.venv`` up to date and return the exit status.
+
+    ``chosen``: whether the reader named this Python. One who did so before need not name it again.
+    """
     try:
+        present = "" if chosen else python_of_environment()
+        if present and installed_state().splitlines()[:2] != wanted_state().splitlines()[:2]:
+            return subprocess.call([present, os.path.abspath(__file__)])
         if os.name == "nt":
             raise Problem("On Windows, use WSL: README.md says how.")
         problem = version_problem(tuple(sys.version_info))
@@ -128,8 +148,11 @@ def main() -> int:
     except Problem as problem:
         print(f"make: {problem}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("make: stopped; the next command takes up the installation again", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(chosen="--default" not in sys.argv))

@@ -50,10 +50,16 @@ def executed_chapter(path: Path, library: str, folder: Path = EXECUTED) -> Noteb
     """
     notebook = read_notebook(path)
     kept, key = folder / path.name, folder / f"{path.stem}.key"
-    if not (kept.exists() and key.exists() and key.read_text() == notebook_key(notebook, library)):
+    try:
+        if key.read_text() != notebook_key(notebook, library):
+            return None
+        executed = [cell for cell in read_notebook(kept).cells if cell.cell_type == "code"]
+    except (OSError, UnicodeDecodeError, Problem):
+        return None  # nothing kept, or it is damaged: execute again
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.source for cell in cells] != [cell.source for cell in executed] or not _is_complete(executed):
         return None
-    executed = [cell for cell in read_notebook(kept).cells if cell.cell_type == "code"]
-    for cell, done in zip((c for c in notebook.cells if c.cell_type == "code"), executed, strict=True):
+    for cell, done in zip(cells, executed, strict=True):
         cell.outputs, cell.execution_count = done.outputs, done.execution_count
     return notebook
 
@@ -73,12 +79,11 @@ def execute(paths: Sequence[Path], library: str, folder: Path = EXECUTED) -> Non
         broken = []
         for path, copy in zip(paths, copies, strict=True):
             key = folder / f"{path.stem}.key"
+            key.unlink(missing_ok=True)
             failure = first_failure(path, read_notebook(copy))
-            if failure or (status != 0 and not _is_complete(read_notebook(copy))):
-                key.unlink(missing_ok=True)
-                broken.append(
-                    failure or f"{relative(path)} did not finish: see above (a cell may take {CELL_TIMEOUT} s)"
-                )
+            if failure or not _is_complete(read_notebook(copy).cells):
+                unfinished = f"{relative(path)} did not finish: its kernel died, or a cell took over {CELL_TIMEOUT} s"
+                broken.append(failure or unfinished)
             else:
                 shutil.copy(copy, folder / path.name)
                 key.write_text(notebook_key(notebooks[path.name], library))
@@ -103,10 +108,10 @@ def first_failure(path: Path, executed: NotebookNode) -> str:
     return ""
 
 
-def _is_complete(notebook: NotebookNode) -> bool:
+def _is_complete(cells: Sequence[NotebookNode]) -> bool:
     """Tell whether every code cell was run to its end."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    return all("shell.execute_reply" in cell.metadata.get("execution", {}) for cell in cells)
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+    return all("shell.execute_reply" in cell.metadata.get("execution", {}) for cell in code)
 
 
 def _pytest_command(notebooks: Sequence[Path]) -> list[str]:

@@ -4,6 +4,7 @@ sphinx-autobuild watches and serves; before each build it stages the sources, so
 executed again and one whose text changed is not.
 """
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,9 +35,11 @@ def main() -> None:
     HTML.mkdir(parents=True, exist_ok=True)
     (HTML / "index.html").write_text('<meta http-equiv="refresh" content="0; url=intro.html">\n', encoding="utf-8")
     watch = [f"--watch={ROOT / name}" for name in WATCHED]
-    before = [f"--pre-build={sys.executable} -m tools.site --stage", f"--pre-build={' '.join(configure)}"]
-    serve = [str(programs / "sphinx-autobuild"), *watch, *before, f"--re-ignore={SOURCES}", "-n", "-q"]
-    subprocess.call([*serve, str(SOURCES), str(HTML)], cwd=ROOT)
+    stage = [sys.executable, "-m", "tools.site", "--stage"]
+    before = [f"--pre-build={shlex.join(command)}" for command in (stage, configure)]
+    # Port 0 is any free one; the address is in the output.
+    serve = [str(programs / "sphinx-autobuild"), *watch, *before, f"--re-ignore={SOURCES}", "--port=0", "-n", "-q"]
+    sys.exit(subprocess.call([*serve, str(SOURCES), str(HTML)], cwd=ROOT))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,13 @@ def first_fault(log: str) -> str:
     lines = log.splitlines()
     faults = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     faults += [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return " ".join(faults[0].split()) if faults else "see above"
+    return re.sub(r"(\.ipynb):(\d+)", _cell_and_line, " ".join(faults[0].split())) if faults else "see above"
+
+
+def _cell_and_line(match: re.Match[str]) -> str:
+    """Translate the line number of a notebook, in which MyST-NB counts ten thousand for each cell."""
+    cell, line = divmod(int(match[2]), 10_000)
+    return f"{match[1]}, cell {cell}, line {line}"
 
 
 def publish(built: Path, html: Path) -> None:
@@ -147,9 +153,20 @@ def stage_book() -> None:
     stage(executed(all_chapters()), SOURCES)
 
 
+def check_toc(chapters: Sequence[Path]) -> None:
+    """Raise ``Problem`` unless ``_toc.yml`` lists exactly the chapters that are on disk."""
+    toc = set(re.findall(r"chapters/(\w+)", (ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    disk = {path.stem for path in chapters}
+    for name in sorted(disk - toc):
+        raise Problem(f"_toc.yml does not list chapters/{name}, which is on disk: add it to its part")
+    for name in sorted(toc - disk):
+        raise Problem(f"_toc.yml lists chapters/{name}, but there is no chapters/{name}.ipynb")
+
+
 def build_book(html: Path = HTML) -> None:
     """Execute what is stale, render the book to ``html``; leave nothing there when that fails."""
     try:
+        check_toc(all_chapters())
         bring_up_to_date(all_chapters())
         with step("Rendering the site"):
             stage(executed(all_chapters()), SOURCES)

@@ -43,7 +43,7 @@ def configured_address(root: Path) -> str:
     path = root / "_config.yml"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        address = str((config.get("repository") or {}).get("url") or "")
+        address = str((config.get("repository") or {}).get("url") or "").removesuffix("/").removesuffix(".git")
     except FileNotFoundError:
         raise Problem(f"{path.name}: not found, so the repository's address is not known") from None
     except (yaml.YAMLError, AttributeError):

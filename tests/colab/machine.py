@@ -62,7 +62,7 @@ class Machine:
         ours |= {
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(base_environment() / BUILD_WHEELS),
+            "PIP_FIND_LINKS": (base_environment() / BUILD_WHEELS).as_uri(),  # pip splits a path at its spaces
         }
         # Pip keeps the wheels it builds under the archive's address. Our port can come back with other contents, so
         # the cache must not outlive the run.

@@ -7,6 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import nbformat
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 
 from ndelib.exercises.engine import Verdict, run_test
 from tools.assignments import EXERCISES, MasterQuestion
@@ -34,7 +35,9 @@ def run_cells(notebook: nbformat.NotebookNode) -> dict[str, Any]:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             try:
-                exec(compile(cell.source, f"<cell {cell['id']}>", "exec"), namespace)
+                # The setup cell of a book with an address holds a %pip line, which is IPython, not Python.
+                source = TransformerManager().transform_cell(cell.source)
+                exec(compile(source, f"<cell {cell['id']}>", "exec"), namespace)
             except Exception as error:
                 namespace.setdefault("errors", []).append((cell["id"], error))
     plt.close("all")

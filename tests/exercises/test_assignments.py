@@ -12,6 +12,7 @@ from tests.exercises import assignment as given
 from tools.assignments import EXERCISES, all_numbers
 from tools.common import CHAPTERS, relative
 from tools.release import release
+from tools.stamp import setup_source
 
 NUMBERS = all_numbers()
 QUESTIONS = [(number, question["name"]) for number in NUMBERS for question in given.released(number).questions]
@@ -162,3 +163,14 @@ def test_sections_to_read_again_are_headings_of_the_chapter(number):
     named = {name for message in messages for name in re.findall("“(.+?)”", message)}
     assert named
     assert named <= headings, f"not in the chapter: {named - headings}"
+
+
+def test_a_notebook_with_an_address_runs_here_too():
+    """Its setup cell installs on Colab only; elsewhere the line must do no harm."""
+    notebook = nbformat.from_dict(given.released(NUMBERS[0]).solution)
+    setup = next(cell for cell in notebook.cells if "setup" in cell.metadata.get("tags", []))
+    setup.source = setup_source("https://github.com/owner/repository", "1.2.3")
+    notebook.cells = [setup]
+    variables = given.run_cells(notebook)
+    assert "errors" not in variables
+    assert str(variables["device"]) in ("cpu", "cuda")
