@@ -19,7 +19,7 @@ _RESIDUAL = 1e-10  # |f| at a fixed point, relative to the largest |f| seen in t
 _SAME = 1e-5  # two fixed points closer than this share of the region's size are one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
 class FixedPoint:
     """A fixed point: ``location`` (d,), ``jacobian`` (d, d), its ``eigenvalues`` (d,) and the ``kind`` they make it.
 
@@ -124,16 +124,16 @@ def _newton(g: RowField, y: Tensor, iterations: int = 60) -> Tensor:
 
 def _jacobians(g: RowField, y: Tensor) -> Tensor:
     """Return ∂g/∂y for every row of a batch: (n, d) -> (n, d, d). Rows do not interact, so one sweep a column does."""
-    y = y.detach().requires_grad_(True)
-    values = g(y)
     rows = []
-    for i in range(y.shape[1]):
-        if not values.requires_grad:  # a constant field
-            rows.append(torch.zeros_like(y))
-            continue
-        (row,) = torch.autograd.grad(values[:, i].sum(), y, retain_graph=True, allow_unused=True)
-        rows.append(torch.zeros_like(y) if row is None else row)
-    return torch.stack(rows, dim=1)
+    with torch.inference_mode(False), torch.enable_grad():  # also where the caller has switched gradients off
+        y = y.detach().clone().requires_grad_(True)
+        values = g(y)
+        for i in range(y.shape[1]):
+            row = None
+            if values.requires_grad:  # not so for a constant field
+                (row,) = torch.autograd.grad(values[:, i].sum(), y, retain_graph=True, allow_unused=True)
+            rows.append(torch.zeros_like(y) if row is None else row)
+    return torch.stack(rows, dim=1).detach()
 
 
 def _keep_true_roots(g: RowField, candidates: Tensor, low: Tensor, high: Tensor, scale: float) -> list[Tensor]:

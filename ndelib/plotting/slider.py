@@ -71,7 +71,7 @@ def _show_widgets(
 
     sliders = {
         f"p{i}": ipywidgets.SelectionSlider(
-            options=[(f"{value:.3g}", value) for value in values],
+            options=list(zip(_labels(values), values, strict=True)),
             index=indices[i],
             description=label,
             style={"description_width": "initial"},
@@ -106,16 +106,25 @@ def _static_html(
         f'<div class="nde-control" style="display:flex;gap:.8em;align-items:center">'
         f'<label for="{name}-{i}">{html.escape(label)}</label>'
         f'<input type="range" id="{name}-{i}" min="0" max="{len(values) - 1}" value="{indices[i]}" '
-        f'aria-valuetext="{values[indices[i]]:.3g}" style="flex:1;min-width:0">'
-        f'<output for="{name}-{i}" style="min-width:4em">{values[indices[i]]:.3g}</output></div>'
+        f'aria-valuetext="{_labels(values)[indices[i]]}" style="flex:1;min-width:0">'
+        f'<output for="{name}-{i}" style="min-width:4em">{_labels(values)[indices[i]]}</output></div>'
         for i, (label, values) in enumerate(parameters.items())
     )
-    data = {"frames": frames, "values": [[f"{value:.3g}" for value in v] for v in parameters.values()]}
+    data = {"frames": frames, "values": [_labels(values) for values in parameters.values()]}
     return (
         f'<figure class="nde-figure nde-slider" id="{name}">{image_tag(pngs[first], describe(*grid[first]))}'
         f"{controls}<figcaption>{html.escape(text)}</figcaption></figure>"
         f"<script>{_SCRIPT % {'name': json.dumps(name), 'data': _script_json(data)}}</script>"
     )
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """Return the values as text, with as many digits as it takes to tell them apart."""
+    for digits in range(3, 18):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
 
 
 def _script_json(data: Any) -> str:

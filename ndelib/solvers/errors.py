@@ -1,5 +1,8 @@
 """What can go wrong in a solve, as exceptions that say where it went wrong and what to try."""
 
+import functools
+from typing import Any
+
 
 class SolverError(RuntimeError):
     """A solve failed. ``t`` is the time it had reached and ``h`` the step it was making."""
@@ -8,6 +11,10 @@ class SolverError(RuntimeError):
         super().__init__(message)
         self.t = t
         self.h = h
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error leave a worker process: pickle would forget the keyword arguments."""
+        return functools.partial(type(self), t=self.t, h=self.h), self.args
 
 
 class NonFiniteState(SolverError):

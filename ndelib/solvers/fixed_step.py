@@ -46,8 +46,11 @@ def advance(tableau: ButcherTableau, f: VectorField, y: Tensor, start: float, en
 
 def _is_known_to_be_non_finite(y: Tensor) -> bool:
     """Say whether ``y`` holds an infinity or NaN. Checked once an interval: a check a step would stall a GPU."""
-    if torch._C._functorch.is_batchedtensor(y):  # inside vmap the values are not there to be looked at
-        return False
+    inner = y
+    while torch._C._functorch.is_functorch_wrapped_tensor(inner):  # by vmap, jacrev, …, in any order
+        if torch._C._functorch.is_batchedtensor(inner):
+            return False  # inside vmap the values are not there to be looked at
+        inner = torch._C._functorch.get_unwrapped(inner)
     return not bool(torch.isfinite(y.detach()).all())
 
 

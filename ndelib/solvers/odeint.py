@@ -67,7 +67,11 @@ def odeint(
         y0_flat, unflatten = _flatten(y0, "y0")
 
         def flat_field(t: Tensor, y: Tensor) -> Tensor:
-            return _flatten(f(t, unflatten(y)), "f(t, y)")[0]
+            dy = f(t, unflatten(y))
+            shapes = [tuple(part.shape) for part in y0]
+            if not isinstance(dy, (tuple, list)) or [tuple(part.shape) for part in dy] != shapes:
+                raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y0, {shapes}")
+            return _flatten(tuple(dy), "f(t, y)")[0]
 
         return unflatten(integrate_fixed(tableau, _checked(flat_field), y0_flat, times, step_size))
     _check_state(y0, "y0")

@@ -97,3 +97,10 @@ def test_three_dimensions_and_a_frozen_time():
 def test_an_empty_region_is_refused(low, high):
     with pytest.raises(ValueError, match="low must be below high"):
         fixed_points(lambda t, y: y, low, high)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_slopes_are_found_where_gradients_are_switched_off(off):
+    with off():
+        points = fixed_points(lambda t, x: torch.sin(x), -1, 1.1)
+    assert [p.jacobian.item() for p in points] == [pytest.approx(1.0)]

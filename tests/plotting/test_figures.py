@@ -15,7 +15,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from ndelib import plotting
-from ndelib.plotting.slider import _static_html
+from ndelib.plotting.slider import _labels, _static_html
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +118,8 @@ def test_phase_portrait_survives_solutions_that_blow_up():
 def test_importing_ndelib_needs_no_plotting():
     code = "import ndelib, sys; print([m for m in ('matplotlib', 'IPython', 'ipywidgets') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_values_of_a_slider_can_be_told_apart():
+    assert _labels([0.999, 1.0, 1.001, 2.0]) == ["0.999", "1", "1.001", "2"]
+    assert _labels([0.25, 0.5]) == ["0.25", "0.5"]

@@ -1,6 +1,7 @@
 """What ``odeint`` promises besides accuracy: where it steps, what it accepts, how it fails."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -111,6 +112,27 @@ def test_vmap_over_parameters_equals_a_loop():
 
     rates = start(4)
     assert torch.allclose(torch.func.vmap(solve)(rates), torch.stack([solve(rate) for rate in rates]), rtol=1e-14)
+
+
+def test_transforms_may_be_nested_in_any_order():
+    def solve(y0):
+        return odeint(lambda t, y: -(y**2), y0, [0.0, 1.0], step_size=0.1)[-1]
+
+    y0 = start(4, 2)
+    together = torch.func.vmap(torch.func.jacrev(solve))(y0)
+    assert torch.allclose(together, torch.stack([torch.func.jacrev(solve)(row) for row in y0]), rtol=1e-13)
+
+
+def test_parts_of_a_tuple_keep_their_shapes():
+    with pytest.raises(ValueError, match=r"with the shapes of y0, \[\(2,\), \(3,\)\]"):
+        odeint(lambda t, s: (s[1], s[0]), (start(2), start(3)), [0.0, 1.0])
+    with pytest.raises(ValueError, match="must return a tuple of tensors"):
+        odeint(lambda t, s: s[0], (start(2),), [0.0, 1.0])
+
+
+def test_a_failure_can_leave_a_worker_process():
+    error = pickle.loads(pickle.dumps(NonFiniteState("boom", t=1.0, h=0.1)))
+    assert (str(error), error.t, error.h) == ("boom", 1.0, 0.1)
 
 
 def test_blow_up_is_reported_with_time_and_step():
