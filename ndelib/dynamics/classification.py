@@ -4,6 +4,8 @@ Source: Strogatz, *Nonlinear Dynamics and Chaos* (2015), chapters 2, 5 and 6; th
 Poincaré's (1881).
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
 
     Args:
         jacobian: (d, d), the matrix ∂fᵢ/∂yⱼ at the fixed point, real.
-        tolerance: what counts as zero, relative to the largest entry of the Jacobian.
+        tolerance: what counts as zero, relative to the size of the eigenvalues (of the entries if d > 2).
 
     Returns:
         On the line (d = 1): ``"stable"``, ``"unstable"`` or ``"undecided"``.
@@ -32,9 +34,11 @@ def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
     if jacobian.ndim != 2 or jacobian.shape[0] != jacobian.shape[1] or not torch.isfinite(jacobian).all():
         raise ValueError(f"jacobian must be a finite square matrix, (d, d); got the shape {tuple(jacobian.shape)}")
     J = jacobian.detach().double()
-    zero = tolerance * J.abs().max().item()
+    if jacobian.is_floating_point():
+        tolerance = max(tolerance, 8 * torch.finfo(jacobian.dtype).eps)  # finer than its numbers it cannot be
     if J.shape[0] == 2:
-        return _classify_planar(J, zero)
+        return _classify_planar(J, tolerance)
+    zero = tolerance * J.abs().max().item()
     real_parts = torch.linalg.eigvals(J).real
     if (real_parts.abs() <= zero).any():
         # One escaping direction settles the matter whatever the others do, but not which of the names it earns.
@@ -44,11 +48,16 @@ def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
     return "unstable" if (real_parts > 0).all() else "saddle"
 
 
-def _classify_planar(J: Tensor, zero: float) -> str:
+def _classify_planar(J: Tensor, tolerance: float) -> str:
     """Read the trace–determinant plane: λ² − τλ + Δ = 0, hence λ = (τ ± √(τ² − 4Δ)) / 2."""
-    scale = J.abs().max().item()
-    trace, determinant = J.trace().item(), torch.linalg.det(J).item()
-    discriminant = trace**2 - 4 * determinant
+    largest = J.abs().max().item()
+    if largest == 0:
+        return "undecided"
+    (a, b), (c, d) = (J / largest).tolist()
+    # Eigenvalues are as large as the diagonal or √(bc); a large b beside a small c says nothing about them.
+    scale = max(abs(a), abs(d), math.sqrt(abs(b * c)))
+    zero = tolerance * scale
+    trace, determinant, discriminant = a + d, a * d - b * c, (a - d) ** 2 + 4 * b * c
     if abs(determinant) <= zero * scale:
         return "undecided"
     if determinant < 0:
@@ -58,6 +67,5 @@ def _classify_planar(J: Tensor, zero: float) -> str:
     stability = "stable" if trace < 0 else "unstable"
     if abs(discriminant) <= zero * scale:
         # A double eigenvalue: a multiple of the identity is a star, anything else has one eigenvector only.
-        off_diagonal = (J - trace / 2 * torch.eye(2, dtype=J.dtype)).abs().max().item()
-        return f"{stability} star" if off_diagonal <= zero else f"{stability} degenerate node"
+        return f"{stability} star" if max(abs(b), abs(c), abs(a - d) / 2) <= zero else f"{stability} degenerate node"
     return f"{stability} node" if discriminant > 0 else f"{stability} spiral"

@@ -57,6 +57,28 @@ def test_units_of_time_do_not_matter(scale):
     assert classify(scale * torch.tensor([[0.0, 1.0], [-1.0, -0.1]], dtype=torch.float64)) == "stable spiral"
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-8, 1.0, 1e8, 1e200])
+@pytest.mark.parametrize(
+    ("matrix", "name"),
+    [
+        ([[0.0, 1.0], [-1e10, -1e3]], "stable spiral"),
+        ([[0.0, 1.0], [-1e-8, -1e-5]], "stable spiral"),
+        ([[0.0, 1e5], [-1e-5, -0.1]], "stable spiral"),
+        ([[0.0, 1.0], [-1e10, 0.0]], "center"),
+        ([[1e-10, 1.0], [-1.0, 0.0]], "center"),
+        ([[0.0, 1.0], [-1.0, -1e-5]], "stable spiral"),
+    ],
+)
+def test_units_of_the_variables_do_not_matter(matrix, name, scale):
+    assert classify(scale * torch.tensor(matrix, dtype=torch.float64)) == name
+
+
+def test_float32_is_judged_by_its_own_precision():
+    angle = torch.tensor(0.3)
+    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+    assert classify(turn @ torch.diag(torch.tensor([-1.7, -1.7])) @ turn.T) == "stable star"
+
+
 @pytest.mark.parametrize("matrix", [torch.zeros(2, 3), torch.zeros(2), torch.full((2, 2), float("nan"))])
 def test_what_is_no_jacobian_is_refused(matrix):
     with pytest.raises(ValueError, match="finite square matrix"):
