@@ -80,8 +80,9 @@ def execute(paths: Sequence[Path], library: str, folder: Path = EXECUTED) -> Non
         for path, copy in zip(paths, copies, strict=True):
             key = folder / f"{path.stem}.key"
             key.unlink(missing_ok=True)
-            failure = first_failure(path, read_notebook(copy))
-            if failure or not _is_complete(read_notebook(copy).cells):
+            executed = read_notebook(copy)
+            failure = first_failure(path, executed)
+            if failure or not _is_complete(executed.cells):
                 unfinished = f"{relative(path)} did not finish: its kernel died, or a cell took over {CELL_TIMEOUT} s"
                 broken.append(failure or unfinished)
             else:

@@ -102,15 +102,16 @@ def _static_html(
     ]
     # The name is the content's digest: the same figure gives the same page, byte for byte.
     name = "nde-" + hashlib.sha256(b"".join(pngs)).hexdigest()[:12]
+    labels = [_labels(values) for values in parameters.values()]
     controls = "".join(
         f'<div class="nde-control" style="display:flex;gap:.8em;align-items:center">'
         f'<label for="{name}-{i}">{html.escape(label)}</label>'
         f'<input type="range" id="{name}-{i}" min="0" max="{len(values) - 1}" value="{indices[i]}" '
-        f'aria-valuetext="{_labels(values)[indices[i]]}" style="flex:1;min-width:0">'
-        f'<output for="{name}-{i}" style="min-width:4em">{_labels(values)[indices[i]]}</output></div>'
+        f'aria-valuetext="{labels[i][indices[i]]}" style="flex:1;min-width:0">'
+        f'<output for="{name}-{i}" style="min-width:4em">{labels[i][indices[i]]}</output></div>'
         for i, (label, values) in enumerate(parameters.items())
     )
-    data = {"frames": frames, "values": [_labels(values) for values in parameters.values()]}
+    data = {"frames": frames, "values": labels}
     return (
         f'<figure class="nde-figure nde-slider" id="{name}">{image_tag(pngs[first], describe(*grid[first]))}'
         f"{controls}<figcaption>{html.escape(text)}</figcaption></figure>"

@@ -65,10 +65,10 @@ def odeint(
     _check_step_size(step_size)
     if isinstance(y0, tuple):
         y0_flat, unflatten = _flatten(y0, "y0")
+        shapes = [tuple(part.shape) for part in y0]
 
         def flat_field(t: Tensor, y: Tensor) -> Tensor:
             dy = f(t, unflatten(y))
-            shapes = [tuple(part.shape) for part in y0]
             if not isinstance(dy, (tuple, list)) or [tuple(part.shape) for part in dy] != shapes:
                 raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y0, {shapes}")
             return _flatten(tuple(dy), "f(t, y)")[0]
