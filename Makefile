@@ -46,8 +46,9 @@ grade: environment ## grade a folder of submissions: make grade SUBMISSIONS=fold
 stamp: environment ## write the repository's address into setup cells and badges
 	@$(PY) -m tools.stamp
 
-bench: ## compare speed with other libraries
-	@echo "There are no benchmarks yet: they come with the full set of ODE solvers."
+bench: environment ## compare speed with other libraries (all problems, or QUICK=1, or ONLY=mlp)
+	@$(PY) -m benchmarks.install
+	@_build/bench-venv/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
 
 lock: environment ## resolve requirements.in anew into requirements.lock
 	@$(PY) -m tools.lock

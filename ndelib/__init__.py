@@ -9,14 +9,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ndelib.colab import setup
-from ndelib.solvers import methods, odeint
+from ndelib.solvers import methods, odeint, solve_ivp
 
 if TYPE_CHECKING:
     from ndelib import claims, dynamics, exercises, plotting, solvers
 
 __version__ = "0.1.0"
 
-__all__ = ["claims", "dynamics", "exercises", "methods", "odeint", "plotting", "setup", "solvers"]
+__all__ = ["claims", "dynamics", "exercises", "methods", "odeint", "plotting", "setup", "solve_ivp", "solvers"]
 
 _SUBMODULES = {"claims", "dynamics", "exercises", "plotting", "solvers"}
 

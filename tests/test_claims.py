@@ -1,14 +1,18 @@
 """A claim shows what holds and stops what does not."""
 
 import math
+import re
 import subprocess
 import sys
 
 import IPython.display
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ndelib.claims import MIME_TYPE, ClaimFailed, claim
+from ndelib.claims import MIME_TYPE, ClaimFailed, _checked, claim
 
 
 @pytest.fixture
@@ -84,6 +88,77 @@ def test_long_lists_are_shown_as_a_range(shown):
 def test_as_many_digits_are_shown_as_the_tolerance_is_about(shown):
     result = shown("the sentence", 0.123456789, equals=0.1234567, within=1e-6)
     assert (result.expected, result.measured) == ("0.123457 ± 1e-06", "0.123457")
+
+
+@pytest.mark.parametrize(
+    ("measured", "expectation", "words"),
+    [
+        (0.99999, {"below": 1}, ("< 1", "0.99999")),
+        (1.00000000001, {"above": 1}, ("> 1", "1.00000000001")),
+        (0.1234567, {"below": 0.12345678}, ("< 0.12345678", "0.1234567")),
+        ([0.5, 0.99999], {"above": 0, "below": 1}, ("> 0 and < 1", "0.5, 0.99999")),
+        (10.3104, {"equals": 10, "within": 0.3105}, ("10 ± 0.3105", "10.3104")),
+        (math.nextafter(2, 1), {"below": 2}, ("< 2", "1.9999999999999998")),
+        (0.5, {"below": 1}, ("< 1", "0.5")),
+        (2 / 3, {"equals": 0.67, "within": 0.01}, ("0.67 ± 0.01", "0.6667")),
+        (2 / 3, {"equals": 2 / 3}, ("0.6667", "0.6667")),
+        (torch.linspace(0, 0.999999, 9), {"below": 1}, ("< 1", "9 values from 0 to 0.999999")),
+        (1 + 2j, {"equals": 1 + 2j}, ("1+2j", "1+2j")),
+        ([1j, 2], {"equals": [1j, 2.01], "within": 0.1}, ("0+1j, 2.01+0j ± 0.1", "0+1j, 2+0j")),
+        ([3j] * 9, {"equals": 3j}, ("0+3j", "9 complex values of modulus 3 to 3")),
+    ],
+)
+def test_what_is_printed_holds_and_has_no_more_digits_than_it_takes(shown, measured, expectation, words):
+    result = shown("the sentence", measured, **expectation)
+    assert (result.expected, result.measured) == words
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10))
+def test_the_printed_relation_is_the_measured_one(measured, bound):
+    try:
+        result = _checked("the sentence", measured, None, None, bound, None, "")
+        expected, digits = result.expected, result.measured
+    except ClaimFailed as failure:
+        expected, digits = re.search(r"expected (.*); measured (.*)\)$", str(failure)).groups()
+    assert (float(digits) < float(expected.removeprefix("< "))) == (measured < bound)
+
+
+def test_a_failure_does_not_look_like_a_success():
+    with pytest.raises(ClaimFailed, match=r"expected 1; measured 1\.000000001\)"):
+        claim("the sentence", 1 + 1e-9, equals=1)
+
+
+def test_imaginary_parts_count():
+    for measured in (1 + 0.5j, torch.tensor([1 + 0.5j]), np.array([1 + 0.5j]), [np.complex128(1 + 0.5j)]):
+        with pytest.raises(ClaimFailed):
+            claim("the sentence", measured, equals=1, within=0.1)
+        with pytest.raises(ClaimFailed):
+            claim("the sentence", 1, equals=measured, within=0.1)
+        with pytest.raises(ValueError, match="complex numbers are neither below nor above"):
+            claim("the sentence", measured, below=2)
+    claim("the sentence", torch.tensor([1 + 0j]), below=2)  # as real as any other
+
+
+@pytest.mark.parametrize("expectation", [{"below": 2, "within": 0.1}, {"above": 0, "within": 0.0}])
+def test_a_tolerance_needs_something_to_be_equal_to(expectation):
+    with pytest.raises(ValueError, match=r"within = .* must be a distance from equals"):
+        claim("the sentence", 1.0, **expectation)
+
+
+@pytest.mark.parametrize("within", [-1.0, math.nan])
+def test_a_tolerance_is_a_distance(within):
+    with pytest.raises(ValueError, match="at least 0"):
+        claim("the sentence", 1.0, equals=1.0, within=within)
+
+
+def test_the_line_of_text_is_exact(shown):
+    claimed = shown("π is less than 22/7", math.pi, above=3, below=22 / 7, source="Archimedes")
+    assert repr(claimed) == "✓ Claim: π is less than 22/7 (expected > 3 and < 3.14286; measured 3.142)"
+    assert shown("a sentence", [1, 2], equals=[1, 2])._repr_mimebundle_()["text/html"] == (
+        '<div class="nde-claim" style="border-left:4px solid #009E73;padding:.4em .8em;margin:.4em 0">'
+        "<strong>✓ Claim.</strong> a sentence<br>"
+        '<span class="nde-claim-numbers">expected 1, 2 · measured 1, 2</span></div>'
+    )
 
 
 def test_html_is_escaped(shown):

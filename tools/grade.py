@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from tqdm import tqdm
 from tools.assignments import MasterQuestion, all_numbers
 from tools.common import ROOT, Problem, run_program
 from tools.release import release
+
+KILL_WAIT_S = 10.0  # how long a killed process may take to end before we no longer wait for it
 
 # Which assignment a notebook belongs to is read from its code: metadata does not survive every notebook service.
 _ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
@@ -109,16 +112,26 @@ def _run_limited(command: list[str], scratch: str, limit_s: float) -> tuple[bool
 
 
 def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and all below it: a kernel is in a session of its own and would live on."""
+    """Kill a process and all below it, and see them end: a kernel is in a session of its own and would live on."""
     if process.poll() is not None:
         return
-    family = psutil.Process(process.pid)
-    for member in [*family.children(recursive=True), family]:
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
         try:
             member.kill()
         except psutil.NoSuchProcess:
             continue
     process.wait()
+    give_up = time.monotonic() + KILL_WAIT_S
+    while any(map(_runs, family)) and time.monotonic() < give_up:  # a busy machine ends them when it comes to it
+        time.sleep(0.02)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def find_submissions(folder: str) -> list[Path]:

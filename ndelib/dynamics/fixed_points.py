@@ -1,30 +1,29 @@
 """Fixed points of a vector field, f(y*) = 0: finding them on the line and in a box, and saying what they are.
 
-Sources: bisection for sign changes on the line; Newton's method from many starts elsewhere. Stability by the sign
-of f′ and by the eigenvalues of the Jacobian: Strogatz, *Nonlinear Dynamics and Chaos* (2015), chapters 2 and 6.
+Stability by the sign of f on both sides and by the eigenvalues of the Jacobian: Strogatz, *Nonlinear Dynamics and
+Chaos* (2015), chapters 2 and 6. How zeros are found is told in ``zeros.py``.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ndelib.dynamics.classification import classify
-from ndelib.solvers.runge_kutta import VectorField, time_like
-
-RowField = Callable[[Tensor], Tensor]  # an autonomous field on a batch of states, (n, d) -> (n, d)
-
-_RESIDUAL = 1e-10  # |f| at a fixed point, relative to the largest |f| seen in the search region
-_SAME = 1e-5  # two fixed points closer than this share of the region's size are one
+from ndelib.dynamics.frozen import RowField, frozen, precision
+from ndelib.dynamics.zeros import SAME, jacobians, zeros_in_a_box, zeros_on_the_line
+from ndelib.solvers.step import VectorField
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
 class FixedPoint:
     """A fixed point: ``location`` (d,), ``jacobian`` (d, d), its ``eigenvalues`` (d,) and the ``kind`` they make it.
 
-    ``kind`` is a name from :func:`ndelib.dynamics.classify`; on the line, where f′(x*) = 0 decides nothing, it is
-    read from the sign of f on both sides and may also be ``"half-stable"``.
+    ``kind`` is a name from :func:`ndelib.dynamics.classify`. On the line, where f′(x*) = 0 decides nothing, it is
+    read from the sign of f on both sides (on one, where f is not defined on the other): ``"stable"``,
+    ``"unstable"``, ``"half-stable"``, or ``"undecided"`` where f stays zero.
     """
 
     location: Tensor
@@ -48,9 +47,13 @@ def fixed_points(
 ) -> list[FixedPoint]:
     """Find the fixed points of ``f`` between ``low`` and ``high``, sorted by location.
 
+    A stretch where f is zero throughout counts as one fixed point, in its middle, of the kind ``"undecided"``. A curve
+    of fixed points that bends comes back as the many points of it that were hit.
+
     Args:
         f: the vector field ``f(t, y)``, called on whole batches. On the line ``y`` has the shape (n,) and ``f`` acts
-            on every entry; in d dimensions it has the shape (n, d). It computes in float64.
+            on every entry; in d dimensions it has the shape (n, d). It computes in float64, or in float32 if it
+            refuses that (a network with its default weights).
         low: the lower end of the interval, a number; or the lower corner of a box, d numbers.
         high: the upper end or corner.
         t: the time at which a field that depends on time is frozen.
@@ -59,108 +62,55 @@ def fixed_points(
             field is defined nearby; the search proves nothing about what it did not find.
 
     Raises:
-        ValueError: ``low`` is not below ``high``, or they differ in length.
+        ValueError: ``low`` is not below ``high``, they differ in length or are infinite; ``resolution`` is below 2;
+            or ``f`` returns another shape than that of ``y``.
     """
     lower, upper = (torch.as_tensor(end, dtype=torch.float64) for end in (low, high))
-    if lower.shape != upper.shape or lower.ndim > 1 or not (lower < upper).all():
+    if lower.shape != upper.shape or lower.ndim > 1 or lower.numel() == 0 or not (lower < upper).all():
         raise ValueError(f"low must be below high and of the same length, got low = {low} and high = {high}")
-    time = time_like(t, lower)
-    if lower.ndim == 0:
+    if not (upper - lower).isfinite().all():
+        raise ValueError(f"low and high must be finite, got low = {low} and high = {high}: search a bounded region")
+    if resolution is None:
+        resolution = 1001 if lower.numel() == 1 else max(3, round(625 ** (1 / lower.numel())))
+    if resolution < 2:
+        raise ValueError(f"resolution must be at least 2 starts in each direction, got {resolution}")
 
-        def field_on_the_line(y: Tensor) -> Tensor:
-            return f(time, y[:, 0])[:, None]
-
-        found = _roots_on_the_line(field_on_the_line, lower[None], upper[None], resolution or 1001)
-        return [_on_the_line(field_on_the_line, x, _SAME * (upper - lower)) for x in found]
+    on_numbers = lower.ndim == 0  # f takes the shape (n,), not (n, 1)
+    lower, upper = lower.reshape(-1), upper.reshape(-1)
+    probe = torch.stack([lower, upper])
+    dtype = precision(f, t, probe[:, 0] if on_numbers else probe)
+    at_t = frozen(f, t, dtype)
 
     def field(y: Tensor) -> Tensor:
-        return f(time, y)
+        return at_t(y[:, 0])[:, None] if on_numbers else at_t(y)
 
-    return [_in_space(field, y) for y in _roots_in_a_box(field, lower, upper, resolution)]
-
-
-def _roots_on_the_line(g: RowField, low: Tensor, high: Tensor, resolution: int) -> list[Tensor]:
-    """Bracket every change of sign and bisect all brackets at once; then look for zeros that only touch."""
-    x = torch.linspace(low.item(), high.item(), resolution, dtype=torch.float64)[:, None]
-    values = g(x).detach()
-    changes = ((values[:-1].sign() * values[1:].sign()) < 0)[:, 0]
-    left, right, sign_left = x[:-1][changes], x[1:][changes], values[:-1][changes].sign()
-    for _ in range(60):  # 60 halvings take any bracket below the spacing of float64
-        middle = (left + right) / 2
-        same = g(middle).detach().sign() == sign_left
-        left, right = torch.where(same, middle, left), torch.where(same, right, middle)
-    # Newton, from the dips of |f|, finds what does not change sign (x² at 0) and zeros that lie on the grid.
-    size = values.abs()[:, 0]
-    dips = torch.ones_like(size, dtype=torch.bool)
-    dips[1:] &= size[1:] <= size[:-1]
-    dips[:-1] &= size[:-1] <= size[1:]
-    candidates = torch.cat([(left + right) / 2, _newton(g, x[dips])])
-    return _keep_true_roots(g, candidates, low, high, _largest(values))
-
-
-def _roots_in_a_box(g: RowField, low: Tensor, high: Tensor, resolution: int | None) -> list[Tensor]:
-    """Start Newton's method on a grid and keep where it ends."""
-    dimension = low.numel()
-    per_axis = resolution or max(3, round(625 ** (1 / dimension)))
-    ends = zip(low.tolist(), high.tolist(), strict=True)
-    axes = [torch.linspace(a, b, per_axis, dtype=torch.float64) for a, b in ends]
-    starts = torch.cartesian_prod(*axes).reshape(-1, dimension)
-    return _keep_true_roots(g, _newton(g, starts), low, high, _largest(g(starts).detach()))
-
-
-def _largest(values: Tensor) -> float:
-    finite = values[values.isfinite()]
-    return finite.abs().max().item() if finite.numel() else 0.0
-
-
-def _newton(g: RowField, y: Tensor, iterations: int = 60) -> Tensor:
-    """Newton's method for every row of ``y`` (n, d) at once; rows that fail end as NaN or far away."""
-    for _ in range(iterations):
-        # pinv instead of solve: at a singular Jacobian the step is the shortest one, not an error.
-        step = torch.linalg.pinv(_jacobians(g, y).nan_to_num()) @ g(y).detach().nan_to_num()[:, :, None]
-        y = y - step[:, :, 0]
-    return y
-
-
-def _jacobians(g: RowField, y: Tensor) -> Tensor:
-    """Return ∂g/∂y for every row of a batch: (n, d) -> (n, d, d). Rows do not interact, so one sweep a column does."""
-    rows = []
-    with torch.inference_mode(False), torch.enable_grad():  # also where the caller has switched gradients off
-        y = y.detach().clone().requires_grad_(True)
-        values = g(y)
-        for i in range(y.shape[1]):
-            row = None
-            if values.requires_grad:  # not so for a constant field
-                (row,) = torch.autograd.grad(values[:, i].sum(), y, retain_graph=True, allow_unused=True)
-            rows.append(torch.zeros_like(y) if row is None else row)
-    return torch.stack(rows, dim=1).detach()
-
-
-def _keep_true_roots(g: RowField, candidates: Tensor, low: Tensor, high: Tensor, scale: float) -> list[Tensor]:
-    """Keep what lies in the region and solves f = 0, once each: a bisected jump or pole does not."""
-    slack = _SAME * (high - low)
-    inside = ((candidates >= low - slack * 1e-4) & (candidates <= high + slack * 1e-4)).all(dim=1)
-    candidates = candidates[inside]
-    if len(candidates) == 0:
-        return []
-    residual = g(candidates).detach().abs().amax(dim=1)
-    good = residual <= _RESIDUAL * scale
-    order = residual[good].argsort()  # the sharpest of several copies is the one to keep
-    kept: list[Tensor] = []
-    for y in candidates[good][order]:
-        if all(((y - other).abs() > slack).any() for other in kept):
-            kept.append(y)
-    return sorted(kept, key=lambda y: y.tolist())
+    eps = torch.finfo(dtype).eps
+    nearby = max(SAME, math.sqrt(eps)) * (upper - lower)
+    if lower.numel() == 1:
+        found = zeros_on_the_line(field, lower, upper, resolution, eps)
+        return [_on_the_line(field, x, nearby.maximum(8 * eps * x.abs())) for x in found]
+    return [_in_space(field, y, nearby, dtype) for y in zeros_in_a_box(field, lower, upper, resolution, eps)]
 
 
 def _on_the_line(g: RowField, x: Tensor, nearby: Tensor) -> FixedPoint:
     """Classify by the sign of f on both sides: that is what stability on the line means; f′ only predicts it."""
-    slope = _jacobians(g, x[None])[0]
+    slope = jacobians(g, x[None])[0]
     before, after = (g((x + shift)[None]).item() for shift in (-nearby, nearby))
-    kinds = {(True, True): "stable", (False, False): "unstable"}
-    return FixedPoint(x, slope, torch.linalg.eigvals(slope), kinds.get((before > 0, after < 0), "half-stable"))
+    before, after = (-after if math.isnan(before) else before), (-before if math.isnan(after) else after)
+    if before > 0 > after:
+        kind = "stable"
+    elif before < 0 < after:
+        kind = "unstable"
+    else:
+        kind = "half-stable" if before * after > 0 else "undecided"
+    return FixedPoint(x, slope, slope[0].to(torch.complex128), kind)
 
 
-def _in_space(g: RowField, y: Tensor) -> FixedPoint:
-    jacobian = _jacobians(g, y[None])[0]
-    return FixedPoint(y, jacobian, torch.linalg.eigvals(jacobian), classify(jacobian))
+def _in_space(g: RowField, y: Tensor, nearby: Tensor, dtype: torch.dtype) -> FixedPoint:
+    """Classify by the Jacobian, unless it is another one nearby: so close to a multiple zero it says nothing."""
+    jacobian = jacobians(g, y[None])[0]
+    if not jacobian.isfinite().all():
+        return FixedPoint(y, jacobian, torch.full_like(y, math.nan).to(torch.complex128), "undecided")
+    change = (jacobians(g, torch.stack([y - nearby, y + nearby])) - jacobian).nan_to_num().abs().amax()
+    kind = "undecided" if jacobian.abs().amax() <= change else classify(jacobian.to(dtype))
+    return FixedPoint(y, jacobian, torch.linalg.eigvals(jacobian), kind)

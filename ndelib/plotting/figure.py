@@ -40,10 +40,15 @@ def caption(figure: Figure, text: str, *, alt: str) -> CaptionedFigure:
     Raises:
         ValueError: ``text`` or ``alt`` is empty.
     """
+    check_words(text, alt)
+    return CaptionedFigure(to_png(figure), text, alt)
+
+
+def check_words(text: str, alt: str) -> None:
+    """Raise ``ValueError`` if a figure's caption ``text`` or its alternative text ``alt`` is empty."""
     for name, value in (("text", text), ("alt", alt)):
         if not value.strip():
             raise ValueError(f"{name} is empty: every figure of the book has a caption and an alternative text")
-    return CaptionedFigure(to_png(figure), text, alt)
 
 
 def to_png(figure: Figure) -> bytes:

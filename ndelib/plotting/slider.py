@@ -5,6 +5,7 @@ import html
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from IPython import get_ipython
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from ndelib.plotting.figure import caption, data_uri, image_tag, to_png
+from ndelib.plotting.figure import caption, check_words, data_uri, image_tag, to_png
 
 _MOST_FRAMES = 64  # some 15 kB each: more would make the page slow to load
+
+_named: Counter[str] = Counter()  # how many sliders of this page have the same frames, and so the same name
 
 
 def slider(
@@ -38,7 +41,8 @@ def slider(
         start: the index of the first value shown, for each parameter; the middle one if missing.
 
     Raises:
-        ValueError: there are not one or two parameters, one has no value, or they make more than 64 frames.
+        ValueError: there are not one or two parameters, one has no value, or they make more than 64 frames; ``text``
+            or ``alt`` is empty; ``start`` is not an index into the values of each parameter.
     """
     if len(parameters) not in (1, 2) or not all(len(values) for values in parameters.values()):
         raise ValueError(f"parameters must give one or two sliders with at least one value each, got {parameters!r}")
@@ -47,8 +51,12 @@ def slider(
         frames *= len(values)
     if frames > _MOST_FRAMES:
         raise ValueError(f"parameters make {frames} frames; the page can carry {_MOST_FRAMES}: use fewer values")
-    indices = list(start) if start is not None else [len(values) // 2 for values in parameters.values()]
+    lengths = [len(values) for values in parameters.values()]
+    indices = list(start) if start is not None else [length // 2 for length in lengths]
+    if len(indices) != len(lengths) or not all(i in range(n) for i, n in zip(indices, lengths, strict=True)):
+        raise ValueError(f"start must hold an index below {' and below '.join(map(str, lengths))}, got {start!r}")
     describe = alt if callable(alt) else (lambda *_: alt)
+    check_words(text, describe(*(values[i] for values, i in zip(parameters.values(), indices, strict=True))))
     if _is_live():
         _show_widgets(draw, parameters, text, describe, indices)
     else:
@@ -94,6 +102,8 @@ def _static_html(
     indices: Sequence[int],
 ) -> str:
     grid = list(itertools.product(*parameters.values()))
+    for values in grid:
+        check_words(text, describe(*values))
     pngs = [to_png(draw(*values)) for values in grid]
     shape = [len(values) for values in parameters.values()]
     first = indices[0] * shape[1] + indices[1] if len(shape) == 2 else indices[0]
@@ -102,6 +112,9 @@ def _static_html(
     ]
     # The name is the content's digest: the same figure gives the same page, byte for byte.
     name = "nde-" + hashlib.sha256(b"".join(pngs)).hexdigest()[:12]
+    _named[name] += 1
+    if _named[name] > 1:
+        name += f"-{_named[name]}"
     labels = [_labels(values) for values in parameters.values()]
     controls = "".join(
         f'<div class="nde-control" style="display:flex;gap:.8em;align-items:center">'
@@ -129,8 +142,8 @@ def _labels(values: Sequence[float]) -> list[str]:
 
 
 def _script_json(data: Any) -> str:
-    """Return JSON that may stand inside a ``<script>`` element: no text in it can close the element."""
-    return json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    """Return JSON that may stand inside a ``<script>`` element: no text in it opens a comment or closes the element."""
+    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
 
 
 _SCRIPT = """(() => {

@@ -18,4 +18,16 @@ class SolverError(RuntimeError):
 
 
 class NonFiniteState(SolverError):
-    """The state became infinite or NaN: the solution blows up, or the step is too large for the method."""
+    """The state or its slope became infinite or NaN: f is not defined there, or the step is too large."""
+
+
+class StepSizeTooSmall(SolverError):
+    """No step was small enough: the solution blows up, the problem is stiff, or the tolerance cannot be met."""
+
+
+class TooManySteps(SolverError):
+    """The solve needed more than ``max_steps`` steps; most often because the problem is stiff."""
+
+
+class NewtonDidNotConverge(SolverError):
+    """An implicit method could not solve the equation of a step of fixed size."""

@@ -1,75 +1,83 @@
-"""Fixed-step integration: the loop that lands exactly on every requested time."""
+"""The loop of fixed steps: equal steps between requested times, each of which it lands on exactly."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ndelib.solvers.errors import NonFiniteState
-from ndelib.solvers.runge_kutta import VectorField, runge_kutta_step
-from ndelib.solvers.tableaus import ButcherTableau
+from ndelib.solvers.control import values
+from ndelib.solvers.diagnosis import newton_did_not_converge, not_finite_state
+from ndelib.solvers.step import Method, Statistics, Step, StepFunction, StepRejected
 
 
-def integrate_fixed(
-    tableau: ButcherTableau, f: VectorField, y0: Tensor, times: Sequence[float], step_size: float | None
-) -> Tensor:
-    """Return the states at ``times``, (T, *), from equal steps no longer than ``step_size`` in each interval.
+def fixed_steps(
+    method: Method,
+    make_step: StepFunction,
+    y: Tensor,
+    times: Sequence[float],
+    step_size: float | None,
+    statistics: Statistics,
+) -> Iterator[Step]:
+    """Yield equal steps no longer than ``step_size`` in each interval between ``times``, from the state ``y``, (*).
 
-    ``step_size=None`` makes one step an interval. Raises :class:`NonFiniteState` where the state stops being finite.
+    ``step_size=None`` makes one step an interval. Raises :class:`~ndelib.solvers.errors.NonFiniteState` where the
+    state stops being finite: it is looked at once an interval, since a look at every step would make a GPU wait.
     """
-    states = [y0]
+    f1: Tensor | None = None
     for start, end in pairwise(times):
-        steps = 1 if step_size is None else count_steps(end - start, step_size)
-        y = advance(tableau, f, states[-1], start, end, steps)
-        if _is_known_to_be_non_finite(y):
-            _raise_where_it_broke(tableau, f, states[-1], start, end, steps)
-        states.append(y)
-    return torch.stack(states)
+        count = 1 if step_size is None else count_steps(end - start, step_size)
+        first = y
+        for t, t1 in _grid(start, end, count):
+            try:
+                step = make_step(t, y, t1, f1)
+            except StepRejected as refusal:
+                raise newton_did_not_converge(refusal.reason, t, t1 - t) from None
+            y, f1 = step.y1, step.f1
+            statistics.steps += 1
+            if t1 == end and _is_non_finite(y):
+                _raise_where_it_broke(method, make_step, first, start, end, count)
+            yield step
 
 
 def count_steps(interval: float, step_size: float) -> int:
     """Return how many equal steps of at most ``step_size`` fill ``interval``."""
-    # The slack keeps rounding from adding a step: 0.3 / 0.1 is three steps, also where 0.3 was stored in float32.
-    return max(1, math.ceil(abs(interval) / step_size * (1 - 1e-6)))
+    steps = abs(interval) / step_size
+    if not steps < 1e12:
+        raise ValueError(
+            f"step_size = {step_size:.3g} would cut an interval of {abs(interval):.3g} into {steps:.3g} steps"
+        )
+    # The slack of a millionth keeps rounding from adding a step: 0.3 / 0.1 is three, also if 0.3 was stored in float32.
+    return max(1, math.ceil(steps * (1 - 1e-6)))
 
 
-def advance(tableau: ButcherTableau, f: VectorField, y: Tensor, start: float, end: float, steps: int) -> Tensor:
-    """Make ``steps`` equal steps from ``start`` to ``end``."""
-    h = (end - start) / steps
-    for n in range(steps):
-        # start + n h instead of repeated addition: the last step ends on `end` to rounding, however many there are.
-        y = runge_kutta_step(tableau, f, start + n * h, y, h)
-    return y
+def _grid(start: float, end: float, count: int) -> Iterator[tuple[float, float]]:
+    """Cut an interval into ``count`` equal steps ``(t, t1)``; the last ends on ``end`` itself."""
+    h = (end - start) / count
+    t = start
+    for n in range(1, count + 1):
+        # start + n h instead of repeated addition keeps rounding from piling up
+        t1 = end if n == count else start + n * h
+        yield t, t1
+        t = t1
 
 
-def _is_known_to_be_non_finite(y: Tensor) -> bool:
-    """Say whether ``y`` holds an infinity or NaN. Checked once an interval: a check a step would stall a GPU."""
-    inner = y
-    while torch._C._functorch.is_functorch_wrapped_tensor(inner):  # by vmap, jacrev, …, in any order
-        if torch._C._functorch.is_batchedtensor(inner):
-            return False  # inside vmap the values are not there to be looked at
-        inner = torch._C._functorch.get_unwrapped(inner)
-    return not bool(torch.isfinite(y.detach()).all())
+def _is_non_finite(y: Tensor) -> bool:
+    return not bool(torch.isfinite(values(y)).all())
 
 
 def _raise_where_it_broke(
-    tableau: ButcherTableau, f: VectorField, y: Tensor, start: float, end: float, steps: int
+    method: Method, make_step: StepFunction, y: Tensor, start: float, end: float, count: int
 ) -> None:
     """Walk the interval again, looking at every step, and raise at the first one that is not finite."""
-    h = (end - start) / steps
-    size = y.detach().abs().max().item()
-    for n in range(steps):
-        t = start + n * h
-        y = runge_kutta_step(tableau, f, t, y.detach(), h)
-        if _is_known_to_be_non_finite(y):
+    size = values(y).abs().max().item()
+    for t, t1 in _grid(start, end, count):
+        try:
+            y = make_step(t, y.detach(), t1, None).y1
+        except StepRejected:
             break
-        size = y.detach().abs().max().item()
-    raise NonFiniteState(
-        f"the state became infinite or NaN in the step from t = {t:.6g} with h = {h:.3g} (method {tableau.name!r}); "
-        f"before it max|y| was {size:.3g}. If the true solution stays bounded, the step is too large: "
-        "try a smaller step_size. If it does not, end the solve before it blows up.",
-        t=t,
-        h=h,
-    )
+        if _is_non_finite(y):
+            break
+        size = values(y).abs().max().item()
+    raise not_finite_state(method, t, t1 - t, size)

@@ -52,6 +52,27 @@ def test_borders_and_other_dimensions(matrix, name):
     assert classify(torch.tensor(matrix)) == name
 
 
+@pytest.mark.parametrize(
+    ("matrix", "inside", "outside"),
+    [
+        (lambda e: [[e, 1.0], [-1.0, e]], "center", "unstable spiral"),  # the trace passes through zero
+        (lambda e: [[-e, 1.0], [-1.0, -e]], "center", "stable spiral"),
+        (lambda e: [[-1.0, 0.0], [0.0, e]], "undecided", "saddle"),  # the determinant does
+        (lambda e: [[-1.0, 0.0], [0.0, -e]], "undecided", "stable node"),
+        (lambda e: [[1.0, 1.0], [e / 4, 1.0]], "unstable degenerate node", "unstable node"),  # the discriminant does
+        (lambda e: [[1.0, 1.0], [-e / 4, 1.0]], "unstable degenerate node", "unstable spiral"),
+        (lambda e: [[-1.0, e], [0.0, -1.0]], "stable star", "stable degenerate node"),
+        (lambda e: [[e]], "unstable", "unstable"),  # on the line a slope has nothing to be small beside
+        (lambda e: [[-1.0, 0, 0], [0, -2, 0], [0, 0, e]], "undecided", "saddle"),
+    ],
+)
+def test_a_border_is_as_wide_as_the_tolerance(matrix, inside, outside):
+    def name(e):
+        return classify(torch.tensor(matrix(e), dtype=torch.float64), tolerance=1e-4)
+
+    assert (name(0.4e-4), name(4e-4)) == (inside, outside)
+
+
 @given(st.floats(1e-6, 1e6))
 def test_units_of_time_do_not_matter(scale):
     assert classify(scale * torch.tensor([[0.0, 1.0], [-1.0, -0.1]], dtype=torch.float64)) == "stable spiral"

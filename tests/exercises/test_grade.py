@@ -119,7 +119,7 @@ def test_the_time_limit_ends_processes_that_left_their_group(tmp_path: Path):
     """As a kernel does: Jupyter starts it in a session of its own."""
     child = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], start_new_session=True)"
-    finished, _ = _run_limited([sys.executable, "-c", parent], str(tmp_path), limit_s=3)
+    finished, _ = _run_limited([sys.executable, "-c", parent], str(tmp_path), limit_s=5)
     assert not finished
     pid = int((tmp_path / "pid").read_text())
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

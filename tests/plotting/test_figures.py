@@ -1,5 +1,6 @@
 """Figures have captions and alternative texts, colours can be seen, sliders carry all their frames."""
 
+import base64
 import io
 import json
 import re
@@ -8,18 +9,18 @@ import sys
 
 import matplotlib
 import pytest
-import torch
 from PIL import Image, ImageColor
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from ndelib import plotting
-from ndelib.plotting.slider import _labels, _static_html
+from ndelib.plotting.slider import _labels, _named, _static_html
 
 
 @pytest.fixture(autouse=True)
-def _close_figures():
+def _fresh_page():
+    _named.clear()
     yield
     plt.close("all")
 
@@ -79,11 +80,73 @@ def test_static_slider_holds_every_frame_in_order():
         assert label_for == name
 
 
-def test_static_slider_is_the_same_in_every_build_and_its_text_cannot_end_the_script():
-    arguments = (draw, {"h": [1.0, 2.0]}, "caption", lambda h: "</script>", [0])
+def test_the_second_slider_counts_fastest_and_the_first_is_its_row():
+    def marked(a, b):
+        fig = plt.figure(figsize=(1, 1), facecolor=(a / 8, b / 8, 0))
+        return fig
+
+    text = _static_html(marked, {"a": [2, 6], "b": [1, 4, 7]}, "caption", lambda a, b: f"{a}, {b}", [1, 2])
+    frames = json.loads(re.search(r"data = (\{.*\});", text)[1])["frames"]
+    colors = []
+    for frame in frames:
+        image = Image.open(io.BytesIO(base64.b64decode(frame["src"].split(",")[1]))).convert("RGB")
+        colors.append(tuple(round(channel / 255 * 8) for channel in image.getpixel((0, 0))[:2]))
+    # The script finds frame i·3 + j for the places i and j of two sliders with 2 and 3 values.
+    assert colors == [(2, 1), (2, 4), (2, 7), (6, 1), (6, 4), (6, 7)]
+    assert "frame = frame * data.values[i].length + input.valueAsNumber" in text
+    assert re.search(r'<img src="([^"]+)" alt="6, 7"', text)[1] == frames[5]["src"]
+
+
+def test_each_slider_has_its_range_its_start_and_its_value_in_words():
+    parameters = {"a < b": [1.0, 2.0, 3.0], "x0": [0.0, 0.5]}
+    text = _static_html(draw, parameters, "caption", lambda h, x: "alt", [2, 0])
+    inputs = re.findall(r"<input ([^>]+)>", text)
+    found = [dict(re.findall(r'([a-z-]+)="([^"]*)"', attributes)) for attributes in inputs]
+    wanted = ("type", "min", "max", "value", "aria-valuetext")
+    assert [tuple(f[key] for key in wanted) for f in found] == [
+        ("range", "0", "2", "2", "3"),
+        ("range", "0", "1", "0", "0"),
+    ]
+    assert re.findall(r"<label [^>]+>([^<]+)</label>", text) == ["a &lt; b", "x0"]
+    assert re.findall(r'<output for="([^"]+)"[^>]*>([^<]+)</output>', text) == [
+        (found[0]["id"], "3"),
+        (found[1]["id"], "0"),
+    ]
+
+
+@pytest.mark.parametrize("words", ["</script>", "<!-- <script>", "a < b"])
+def test_static_slider_is_the_same_in_every_build_and_its_text_cannot_leave_the_script(words):
+    arguments = (draw, {"h": [1.0, 2.0]}, "caption", lambda h: words, [0])
     text = _static_html(*arguments)
+    _named.clear()  # every build starts anew
     assert text == _static_html(*arguments)
-    assert text.count("</script>") == 1
+    script = text.split("<script>", 1)[1]
+    assert script.count("<") == script.count("</script>") == 1
+    assert json.loads(re.search(r"data = (\{.*\});", script)[1])["frames"][0]["alt"] == words
+
+
+def test_two_equal_sliders_on_a_page_do_not_share_their_ids():
+    arguments = (draw, {"h": [1.0, 2.0]}, "caption", lambda h: "alt", [0])
+    page = _static_html(*arguments) + _static_html(*arguments)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) == 4
+    assert re.findall(r'getElementById\("([^"]+)"\)', page) == ids[::2]
+    assert re.findall(r'for="([^"]+)"', page) == [ids[1], ids[1], ids[3], ids[3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "alt"),
+    [(" ", "alt"), ("caption", ""), ("caption", lambda h: ""), ("caption", lambda h: "alt" if h > 1 else " ")],
+)
+def test_a_slider_needs_caption_and_alternative_text_for_every_frame(text, alt):
+    with pytest.raises(ValueError, match="is empty: every figure of the book"):
+        plotting.slider(draw, {"h": [1.0, 2.0]}, text, alt=alt)
+
+
+@pytest.mark.parametrize("start", [[], [1], [0, 0, 0], [3, 0], [0, 2], [-1, 0], [0.5, 0]])
+def test_a_slider_must_start_at_one_of_its_values(start):
+    with pytest.raises(ValueError, match="start must hold an index below 3 and below 2"):
+        plotting.slider(draw, {"h": [1, 2, 3], "x0": [0, 1]}, "caption", alt="alt", start=start)
 
 
 @pytest.mark.parametrize(
@@ -98,21 +161,6 @@ def test_static_slider_is_the_same_in_every_build_and_its_text_cannot_end_the_sc
 def test_a_slider_that_cannot_be_made_is_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         plotting.slider(draw, parameters, "caption", alt="alt")
-
-
-def test_strokes_of_a_direction_field_have_the_slope_of_the_field():
-    _, ax = plt.subplots()
-    plotting.direction_field(lambda t, y: 3 * y, (0, 2), (1, 2), density=3, ax=ax)
-    (quiver,) = ax.collections
-    slopes = torch.as_tensor(quiver.V / quiver.U).reshape(3, 3)
-    assert torch.allclose(slopes, 3 * torch.tensor([1.0, 1.5, 2.0]).double()[:, None].expand(3, 3))
-
-
-def test_phase_portrait_survives_solutions_that_blow_up():
-    _, ax = plt.subplots()
-    found = plotting.phase_portrait(lambda t, y: y**3 - y, (-2, 2), (-2, 2), starts=[(1.5, 1.5), (0.5, 0.5)], ax=ax)
-    assert [p.kind for p in found].count("stable star") == 1
-    assert len(found) == 9
 
 
 def test_importing_ndelib_needs_no_plotting():

@@ -1,0 +1,1 @@
+"""Speed of ndelib beside other solvers: ``make bench``. See ``run.py`` for what is measured, and how."""

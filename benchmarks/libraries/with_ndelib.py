@@ -1,0 +1,44 @@
+"""How ndelib solves a problem of the table."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks.libraries.common import Cannot, Solver
+from benchmarks.libraries.fields_in_torch import torch_solver
+from benchmarks.problems import Problem
+from ndelib import methods, odeint
+
+METHODS = {"dopri5": "dopri5", "rk4": "rk4", "stiff": "esdirk54"}
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ndelib": {},
+    "ndelib, a step per sample": {"batch": "independent"},
+    "ndelib, step compiled": {"compile": "step"},
+    "ndelib, solve compiled": {"compile": "solve"},
+}
+
+
+def prepare(problem: Problem, variant: str) -> Solver:
+    """Return the problem, ready to be solved."""
+    options = OPTIONS[variant]
+    per_sample, compiled = "batch" in options, "compile" in options
+    # Fixed steps are the same for all samples, and these options are for explicit methods.
+    if (per_sample and problem.method != "dopri5") or (compiled and problem.method == "stiff"):
+        raise Cannot("")
+    if options and problem.gradient:
+        raise Cannot("")
+    method = METHODS[problem.method]
+    if method not in {row.name for row in methods()}:
+        raise Cannot(f"has no method {method}")
+    if problem.steps is None:
+        options = options | {"rtol": problem.rtol, "atol": problem.atol}
+    else:
+        options = options | {"step_size": problem.end / problem.steps}
+
+    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
+        return odeint(f, y0, t, method=method, **options)
+
+    remark = "esdirk54" if problem.method == "stiff" else ""
+    return torch_solver(problem, solve, compiled=compiled, remark=remark)

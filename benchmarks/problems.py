@@ -1,0 +1,164 @@
+"""The problems of the table: vector fields written once for NumPy, PyTorch and JAX, initial states, times, tolerances.
+
+Sources: Lotka–Volterra and van der Pol as in Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I*
+(1993), I.16; Robertson as in Hairer & Wanner, *Solving Ordinary Differential Equations II* (1996), IV.1, eq. (1.4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any
+"""A NumPy array, a torch tensor or a JAX array."""
+
+
+class Arrays(NamedTuple):
+    """The functions that fields need, from one of the three libraries of arrays."""
+
+    stack: Callable[[tuple[Array, ...], int], Array]
+    """joins the components along an axis"""
+    unstack: Callable[[Array], tuple[Array, ...]]
+    """takes the last axis apart"""
+    tanh: Callable[[Array], Array]
+
+
+NUMPY = Arrays(np.stack, lambda y: np.unstack(y, axis=-1), np.tanh)
+
+
+def lotka_volterra(arrays: Arrays, y: Array) -> Array:
+    """Return ẋ = 1.5 x − x z, ż = x z − 3 z: foxes z eat rabbits x."""
+    x, z = arrays.unstack(y)
+    xz = x * z
+    return arrays.stack((1.5 * x - xz, xz - 3.0 * z), -1)
+
+
+def van_der_pol(arrays: Arrays, y: Array) -> Array:
+    """Return ẋ = v, v̇ = μ (1 − x²) v − x with μ = 5: fast and slow parts, not yet stiff."""
+    x, v = arrays.unstack(y)
+    return arrays.stack((v, 5.0 * (1.0 - x * x) * v - x), -1)
+
+
+def robertson(arrays: Arrays, y: Array) -> Array:
+    """Return Robertson's three reactions, whose rates differ by nine orders of magnitude: stiff."""
+    a, b, c = arrays.unstack(y)
+    slow, fast, middle = 0.04 * a, 3e7 * b * b, 1e4 * b * c
+    return arrays.stack((middle - slow, slow - middle - fast, fast), -1)
+
+
+def robertson_jacobian(y: np.ndarray) -> np.ndarray:
+    """Return ∂f/∂y of :func:`robertson`.  y: (B, 3) -> (B, 3, 3)."""
+    _, b, c = np.unstack(y, axis=-1)
+    zero, slow = np.zeros_like(b), np.full_like(b, 0.04)
+    rows = ((-slow, 1e4 * c, 1e4 * b), (slow, -1e4 * c - 6e7 * b, -1e4 * b), (zero, 6e7 * b, zero))
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def network_weights() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return weights (out, in) and biases (out,) of the 2–64–64–2 network, in float64."""
+    random = np.random.default_rng(1)
+    sizes = [(64, 2), (64, 64), (2, 64)]
+    # A gain of 2 over the usual 1/√n: with less, the flow is so tame that a handful of steps solve it.
+    return [(2 * random.normal(size=size) / np.sqrt(size[1]), random.normal(size=size[0])) for size in sizes]
+
+
+def network(arrays: Arrays, y: Array, weights: list[tuple[Array, Array]]) -> Array:
+    """Return tanh network of y, for ``weights`` as :func:`network_weights` gives them, as arrays of y's library."""
+    *hidden, (last, last_bias) = weights
+    for weight, bias in hidden:
+        y = arrays.tanh(y @ weight.T + bias)
+    return y @ last.T + last_bias
+
+
+FIELDS: dict[str, Callable[[Arrays, Array], Array]] = {
+    "lotka_volterra": lotka_volterra,
+    "van_der_pol": van_der_pol,
+    "robertson": robertson,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One block of the table: an equation, a batch of initial states, the method and how exact it has to be."""
+
+    name: str
+    title: str
+    field: str
+    """a name in ``FIELDS``, or ``"network"``"""
+    batch: int
+    dtype: str
+    end: float
+    """the solution is wanted at t = 0 and at ten equally spaced times up to here"""
+    method: str
+    rtol: float
+    atol: float
+    steps: int | None = None
+    """of a fixed-step method, over the whole interval"""
+    gradient: bool = False
+    """also backpropagate the sum of squares of the last state to the weights"""
+
+    @property
+    def t(self) -> np.ndarray:
+        """The requested times, (11,)."""
+        return np.linspace(0.0, self.end, 11)
+
+    @property
+    def y0(self) -> np.ndarray:
+        """The initial states, (batch, d), of the problem's dtype. A smaller batch is the beginning of a larger one."""
+        u = np.random.default_rng(0).random((self.batch, 2))
+        if self.field == "robertson":
+            c = 0.5 * u[:, 0]
+            y0 = np.stack((1.0 - c, np.zeros_like(c), c), axis=-1)
+        elif self.field == "lotka_volterra":
+            y0 = 1.0 + u
+        else:
+            y0 = 4.0 * u - 2.0
+        return y0.astype(self.dtype)
+
+    def numpy_field(self) -> Callable[[float, np.ndarray], np.ndarray]:
+        """Return f(t, y) for arrays (batch, d); it computes in the dtype of y."""
+        if self.field != "network":
+            field = FIELDS[self.field]
+            return lambda t, y: field(NUMPY, y)
+        weights = network_weights()
+        cast = {d: [(w.astype(d), b.astype(d)) for w, b in weights] for d in ("float32", "float64")}
+        return lambda t, y: network(NUMPY, y, cast[y.dtype.name])
+
+
+def _explicit(name: str, title: str, field: str, batch: int, end: float) -> Problem:
+    return Problem(name, title, field, batch, "float64", end, "dopri5", rtol=1e-6, atol=1e-6)
+
+
+PROBLEMS = [
+    _explicit("lotka-volterra-256", "Lotka–Volterra, batch 256", "lotka_volterra", 256, 10.0),
+    _explicit("lotka-volterra-16384", "Lotka–Volterra, batch 16 384", "lotka_volterra", 16_384, 10.0),
+    _explicit("van-der-pol-256", "van der Pol, μ = 5, batch 256", "van_der_pol", 256, 10.0),
+    _explicit("van-der-pol-16384", "van der Pol, μ = 5, batch 16 384", "van_der_pol", 16_384, 10.0),
+    Problem("mlp", "2–64–64–2 tanh network, batch 256", "network", 256, "float32", 5.0, "dopri5", 1e-5, 1e-5),
+    Problem(
+        "rk4",
+        "RK4, 100 steps: Lotka–Volterra, batch 256",
+        "lotka_volterra",
+        256,
+        "float64",
+        10.0,
+        "rk4",
+        0.0,
+        0.0,
+        steps=100,
+    ),
+    Problem("robertson", "Robertson, stiff, batch 256", "robertson", 256, "float64", 4e4, "stiff", 1e-6, 1e-10),
+    Problem(
+        "mlp-gradient",
+        "2–64–64–2 tanh network, batch 256, with the gradient by backpropagation",
+        "network",
+        256,
+        "float32",
+        5.0,
+        "dopri5",
+        1e-5,
+        1e-5,
+        gradient=True,
+    ),
+]

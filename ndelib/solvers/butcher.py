@@ -1,0 +1,78 @@
+"""A Runge–Kutta method as data: the Butcher tableau.
+
+Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I* (1993), sections II.1, II.4 and II.6.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+Row = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ButcherTableau:
+    """An explicit Runge–Kutta method: stage weights ``a``, nodes ``c``, solution weights ``b``.
+
+    With ``s = len(b)`` stages, row ``i`` of ``a`` holds the ``i`` weights of the stages before stage ``i``.
+
+    ``b_error = b − b̂`` weighs the stages into an estimate of the error of one step, which behaves like
+    h^(error_order + 1). ``b_error_low`` is a second estimate, of low order, for methods that combine two
+    (DOP853). ``dense`` is the continuous extension: ``y(t + θh) = y + h Σᵢ (Σⱼ dense[i][j] θ^(j+1)) kᵢ``, over the
+    stages of the step and, after them, f(t + h, y₁) if the method is not FSAL, and ``extra`` stages: rows of ``a``
+    (and nodes ``extra_c``) that only dense output needs. Without ``dense`` the library interpolates by a cubic.
+
+    A table that contradicts itself (wrong lengths, a row that does not sum to its node, weights that do not sum
+    to one) raises ``ValueError`` when it is made.
+    """
+
+    name: str
+    order: int
+    c: Row
+    a: tuple[Row, ...]
+    b: Row
+    b_error: Row | None = None
+    b_error_low: Row | None = None
+    error_order: int | None = None
+    dense: tuple[Row, ...] | None = None
+    extra_c: Row = ()
+    extra_a: tuple[Row, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        stages = len(self.b)
+        if len(self.c) != stages or [len(row) for row in self.a] != list(range(stages)):
+            raise ValueError(
+                f"tableau {self.name!r}: {stages} weights b need {stages} nodes c and rows a of length 0, 1, …; "
+                f"got {len(self.c)} nodes and rows of length {[len(row) for row in self.a]}"
+            )
+        for i, (node, row) in enumerate(zip(self.c, self.a, strict=True)):
+            if abs(sum(row) - node) > 1e-13:
+                raise ValueError(f"tableau {self.name!r}: row {i} of a sums to {sum(row)}, its node is {node}")
+        if abs(sum(self.b) - 1) > 1e-13:
+            raise ValueError(f"tableau {self.name!r}: the weights b sum to {sum(self.b)}, not to 1")
+        for name, weights in (("b_error", self.b_error), ("b_error_low", self.b_error_low)):
+            if weights is not None and (len(weights) != stages or abs(sum(weights)) > 1e-13):
+                raise ValueError(f"tableau {self.name!r}: {name} needs {stages} weights that sum to 0, got {weights}")
+        if (self.b_error is None) != (self.error_order is None):
+            raise ValueError(f"tableau {self.name!r}: b_error and error_order come together")
+        self._check_dense(stages + (not self.fsal))
+
+    def _check_dense(self, known: int) -> None:
+        """Check the continuous extension over ``known`` stages (f(t + h, y₁) among them) and its extra ones."""
+        if [len(row) for row in self.extra_a] != [known + i for i in range(len(self.extra_c))]:
+            raise ValueError(f"tableau {self.name!r}: rows of extra_a must have the lengths {known}, {known + 1}, …")
+        for node, row in zip(self.extra_c, self.extra_a, strict=True):
+            if abs(sum(row) - node) > 1e-13:
+                raise ValueError(f"tableau {self.name!r}: a row of extra_a sums to {sum(row)}, its node is {node}")
+        if self.dense is None:
+            return
+        at_end = [sum(row) for row in self.dense]
+        b = [*self.b, *[0.0] * (len(at_end) - len(self.b))]
+        # 1e-11: the powers of θ that make up DOP853's weights have coefficients of several hundreds, which cancel
+        if len(at_end) != known + len(self.extra_c) or max(abs(x - y) for x, y in zip(at_end, b, strict=True)) > 1e-11:
+            raise ValueError(f"tableau {self.name!r}: dense must have a row for every stage, and give b at θ = 1")
+
+    @cached_property
+    def fsal(self) -> bool:
+        """Whether the last stage is f(t + h, y₁), the first of the next step: *first same as last*."""
+        return len(self.b) > 1 and self.c[-1] == 1.0 and self.b[-1] == 0.0 and self.a[-1] == self.b[:-1]

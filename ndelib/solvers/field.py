@@ -1,0 +1,85 @@
+"""The vector field of a solve: the user's ``f``, counted, checked and kept on the right side of discontinuities."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ndelib.solvers.step import Statistics
+
+
+class Evaluation(NamedTuple):
+    """An evaluation of f: where, the result, how often that had been written to, and whether for gradients."""
+
+    t: Any = math.nan
+    y: Tensor | None = None
+    dy: Tensor | None = None
+    version: int = 0
+    with_graph: bool = False
+
+
+class CheckedField:
+    """The user's ``f(t, y, *args)`` as methods call it: ``field(t, y)`` with a float ``t`` (see ``step.Field``).
+
+    A result of a wrong type, shape or dtype is reported as such and not deep in the loop.
+    """
+
+    def __init__(self, f: Callable[..., Any], y0: Tensor, statistics: Statistics, args: Sequence[Any] = ()) -> None:
+        self.f = f
+        self.args = tuple(args)
+        self.statistics = statistics
+        self.dtype = y0.dtype.to_real()
+        self.device = y0.device
+        self.low, self.high = -math.inf, math.inf
+        self.last = Evaluation()
+
+    def restrict(self, start: float, end: float, jumps: Sequence[float]) -> None:
+        """From now on, where ``start`` or ``end`` is a jump of f, ask only on the side of it that lies between them."""
+        low, high = min(start, end), max(start, end)
+        self.low = self._beside(low, math.inf) if low in jumps else -math.inf
+        self.high = self._beside(high, -math.inf) if high in jumps else math.inf
+        self.last = Evaluation()
+
+    def _beside(self, jump: float, towards: float) -> float:
+        """Return the number next to ``jump`` in the precision of the times that f gets."""
+        t = torch.tensor(jump, dtype=self.dtype, device="cpu")
+        return torch.nextafter(t, torch.full_like(t, towards)).item()
+
+    def __call__(self, t: Any, y: Tensor) -> Tensor:
+        """Evaluate f at ``t``, (*) -> (*). The last evaluation is remembered: asking again for it costs nothing."""
+        last = self.last
+        if y is last.y and t is last.t and last.dy is not None and last.with_graph == torch.is_grad_enabled():
+            return last.dy
+        self.statistics.nfe += 1
+        dy = self.uncounted(t, y)
+        if last.dy is not None and version(last.dy) != last.version:
+            raise ValueError(
+                "f(t, y) has written into the tensor that it returned before, which the solver still needs: return a "
+                "new tensor each time, not one that is kept and filled again"
+            )
+        self.last = Evaluation(t, y, dy, version(dy), torch.is_grad_enabled())
+        return dy
+
+    def uncounted(self, t: Any, y: Tensor) -> Tensor:
+        """Evaluate f without counting it: for derivatives of f, which are counted as such."""
+        if not isinstance(t, Tensor):
+            # torch.full fills on the device: unlike torch.tensor it copies nothing from the host.
+            t = torch.full((), min(max(t, self.low), self.high), dtype=self.dtype, device=self.device)
+        before = version(y)
+        dy = self.f(t, y, *self.args)
+        if version(y) != before:
+            raise ValueError("f(t, y) has written into y, the state of the solver: let it work on y.clone()")
+        if not isinstance(dy, Tensor):
+            raise TypeError(f"f(t, y) must return a tensor, got {type(dy).__name__}")
+        if dy.shape != y.shape:
+            raise ValueError(f"f(t, y) must return the shape of y, {tuple(y.shape)}; it returned {tuple(dy.shape)}")
+        if dy.dtype != y.dtype:
+            raise TypeError(f"f(t, y) must return the dtype of y, {y.dtype}; it returned {dy.dtype}")
+        return dy
+
+
+def version(x: Tensor) -> int:
+    """Return how often ``x`` was written to, as autograd counts; 0 for inference tensors, which keep no count."""
+    return 0 if x.is_inference() else x._version

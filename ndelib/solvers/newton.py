@@ -1,0 +1,274 @@
+"""Newton's method for the stages of implicit methods, with Jacobians and LU decompositions that are used again.
+
+A stage of a diagonally implicit method is the solution z = Y − known of  z = hγ f(t, known + z).  The *simplified*
+Newton method solves it with one matrix I − hγJ for all stages and, as long as it converges fast enough, for many
+steps. Work is done in z, not in Y, so that the slope k = z / (hγ) comes without a call of f, whose stiffness would
+amplify the errors of Y.
+
+Source: Hairer & Wanner, *Solving Ordinary Differential Equations II* (1996), section IV.8.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ndelib.solvers.control import values
+from ndelib.solvers.step import Field, Statistics, StepRejected, time_like
+
+Jacobian = Callable[[Tensor, Tensor], Tensor]
+"""``jacobian(t, y) -> ∂f/∂y``: (*, d) -> (*, d, d), for every system of the batch its own matrix."""
+
+MAX_ITERATIONS = 8
+"""with one matrix"""
+MAX_MATRICES = 6
+"""Matrices that a stage may try."""
+KAPPA = 0.03
+"""Newton's method stops when what is left is below this part of the error that a step may make, or a smaller one."""
+SLOW = 0.1
+"""If an iteration leaves more than this part of the error, the next step gets a new Jacobian."""
+SAME_H = 0.1
+"""An LU decomposition serves all steps whose hγ differs from its own by at most this part."""
+
+
+TOO_SLOW = "converges too slowly"
+
+
+class SimplifiedNewton:
+    """What one solve remembers of its Jacobian, and the solution of stages with it.
+
+    ``y`` of shape (d,) is one system, (*, d) a batch of independent ones, () a system of one equation. ``jacobian``
+    replaces derivatives by ``torch.func``. Newton's method forgives it if it is rough, gradients do not: they are as
+    exact as it is.
+
+    ``statistics`` counts every residual as an evaluation of f, also those that only a gradient needs (two a stage), but
+    not the derivatives of f that make a Jacobian.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        statistics: Statistics,
+        rtol: Tensor | float,
+        atol: Tensor | float,
+        jacobian: Jacobian | None,
+        error_order: int,
+    ) -> None:
+        self.field = field
+        self.statistics = statistics
+        self.rtol = rtol
+        self.atol = atol
+        self.jacobian = jacobian
+        # What Newton's method leaves in every step adds up over about rtol^(−1/(error_order + 1)) steps.
+        smallest = rtol.min().item() if isinstance(rtol, Tensor) else rtol
+        self.kappa = min(KAPPA, max(smallest, 1e-10) ** (1 / (error_order + 1)))
+        self.tracked = False
+        """whether a gradient is wanted of anything that the solve depends on"""
+        self._t = math.nan
+        self._y: Tensor | None = None
+        self._J: Tensor | None = None
+        self._lu: tuple[Tensor, Tensor] | None = None
+        self._lu_h_gamma = math.nan
+        self._eta = 1.0
+        self._rate = 0.0
+
+    def prepare(self, t: float, y: Tensor, h_gamma: float) -> None:
+        """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest."""
+        if self._J is None or self._J.shape[:-1] != _at_least_vector(y).shape or self._rate > SLOW:
+            self.renew(t, y)
+        self._use_matrix(h_gamma)
+        self._rate = 0.0
+        self._y0 = y.detach()
+        self._scale = self._tolerance(y.detach())
+
+    def _use_matrix(self, h_gamma: float) -> None:
+        """Take the LU decomposition of I − hγJ, or one of another h that is near enough."""
+        ratio = h_gamma / self._lu_h_gamma
+        if self._lu is None or not abs(ratio - 1) <= SAME_H:
+            self._lu, self._lu_h_gamma = self._factor(self._J, h_gamma), h_gamma
+            ratio = 1.0
+        self._h_gamma = h_gamma
+        # With the matrix of another h an increment is too large by `ratio` in the stiffest components and by 1 in the
+        # slow ones. This factor makes the error that remains the same in both: |1 − ratio| / (1 + ratio).
+        self._correction = 2 / (1 + ratio)
+        self._mismatch = abs(1 - ratio) / (1 + ratio)
+
+    def renew(self, t: float, y: Tensor) -> None:
+        """Evaluate the Jacobian at ``(t, y)``, unless it is the one in use."""
+        if not (self._t == t and self._y is y):
+            self._J, self._lu = self._evaluate_jacobian(t, y.detach()), None
+            self._t, self._y = t, y
+
+    def solve(self, t: float, known: Tensor, guess: Tensor) -> Tensor:
+        """Return z = hγ f(t, known + z), up to a small part of the tolerance, starting from ``guess``.
+
+        Where the matrix in use does not lead there, that of the last iterate does better. Where iterates diverge, or
+        that does not help, it begins again with the state that the step began with, and its matrix. All systems of a
+        batch are iterated until the worst has converged. Raises :class:`~ndelib.solvers.step.StepRejected` if nothing
+        helps.
+        """
+        z = guess
+        again = False
+        for matrices in range(1, MAX_MATRICES + 1):
+            z, failure = self._iterate(t, known, z)
+            if not failure:
+                return z
+            self._rate = 1.0  # whatever comes next, the next step needs a Jacobian of its own
+            if again and failure != TOO_SLOW:
+                break
+            if not again and (failure != TOO_SLOW or matrices == 2):
+                z, again = self._y0 - known, True
+            self.renew(t, known + z)
+            self._use_matrix(self._h_gamma)
+        raise StepRejected(f"Newton's method {failure}")
+
+    def _iterate(self, t: float, known: Tensor, z: Tensor) -> tuple[Tensor, str]:
+        """Iterate from ``z`` with one matrix; return the last iterate, and what kept it from convergence or ``""``."""
+        eta, size = max(self._eta, self._mismatch), math.inf
+        for left in reversed(range(MAX_ITERATIONS)):
+            increment = self.increment(t, known, z)
+            z = z + increment
+            before, size = size, self._size(increment)
+            if not math.isfinite(size):
+                return z, "met an infinity or NaN"
+            if before < math.inf:  # two increments show the rate of convergence
+                rate = size / before
+                self._rate = max(self._rate, rate)
+                if rate >= 1:
+                    return z, "diverges"
+                eta = rate / (1 - rate)
+                if rate**left * eta * size > self.kappa:
+                    return z, TOO_SLOW
+            if eta * size <= self.kappa:
+                # The rate of one stage predicts that of the next; remembered with caution, it is never taken for zero.
+                self._eta = max(eta, 1e-3) ** 0.8
+                return z, ""
+        return z, TOO_SLOW
+
+    def increment(self, t: float, known: Tensor, z: Tensor) -> Tensor:
+        """Return by how much one iteration changes ``z``."""
+        return self._correction * self.apply_inverse(self._h_gamma * self.slope(t, known + z) - z)
+
+    def apply_inverse(self, v: Tensor) -> Tensor:
+        """Return (I − hγJ)⁻¹ v, with the matrix that is in use: (*) -> (*)."""
+        assert self._lu is not None
+        return _solve(self._lu, v)
+
+    def attach(self, t: float, known: Tensor, z: Tensor) -> Tensor:
+        """Return ``z`` with its gradient with respect to ``known`` and to all that f depends on; the values stay.
+
+        The stage solves G(z, p) = z − hγ f(t, known + z; p) = 0, where p stands for all that has a gradient, so
+        that M dz = −∂G/∂p dp with M = ∂G/∂z = I − hγJ: the implicit function theorem. One step z − M⁻¹ G(z, p)
+        with M fixed at its exact value at the solution has this derivative. Its error is then of second order in dp;
+        a second such step, from its result, multiplies that by another O(dp). So two steps give exact first and
+        second derivatives, and M itself is never differentiated.
+        """
+        M = self._factor(self._evaluate_jacobian(t, (known + z).detach()), self._h_gamma)
+        for _ in range(2):
+            residual = self._h_gamma * self.field(t, known + z) - z
+            z = z + _solve(M, residual - residual.detach())
+        return z
+
+    def slope(self, t: float, y: Tensor) -> Tensor:
+        """Return f(t, y) without a gradient, and notice if it could have one."""
+        if self.tracked:
+            with torch.no_grad():
+                return self.field(t, y).detach()
+        value = self.field(t, y)
+        self.tracked = carries_gradient(value)
+        return value.detach()
+
+    def _evaluate_jacobian(self, t: float, y: Tensor) -> Tensor:
+        self.statistics.jacobians += 1
+        with torch.no_grad():
+            if self.jacobian is not None:
+                return check_jacobian(self.jacobian(time_like(t, y), y), y).detach()
+            # The derivatives of f are counted as one Jacobian, not as evaluations of f.
+            evaluate = getattr(self.field, "uncounted", self.field)
+            J = jacobian_by_jvp(lambda y: evaluate(t, y), y)
+            if self._J is None and y.ndim > 1:
+                check_that_rows_are_independent(lambda y: evaluate(t, y), y, J)
+            return J.detach()
+
+    def _factor(self, J: Tensor | None, h_gamma: float) -> tuple[Tensor, Tensor]:
+        assert J is not None
+        self.statistics.factorizations += 1
+        identity = torch.eye(J.shape[-1], dtype=J.dtype, device=J.device)
+        # Not lu_factor: it would stall a GPU to look for singular matrices, which here show as infinite increments.
+        lu, pivots, _ = torch.linalg.lu_factor_ex(identity - h_gamma * J)
+        return lu, pivots
+
+    def _tolerance(self, y: Tensor) -> Tensor:
+        """Return the size of the error that a step may make in each component."""
+        # Rounding errors of y cannot be iterated away: below them no tolerance is kept.
+        finfo = torch.finfo(y.dtype)
+        return self.atol + (self.rtol + 4 * finfo.eps / self.kappa) * y.abs() + finfo.tiny
+
+    def _size(self, increment: Tensor) -> float:
+        """Return the norm of ``increment`` in units of the tolerance: root mean square, of the worst system."""
+        squares = _at_least_vector(increment / self._scale).square().mean(-1)
+        return math.sqrt(values(squares).max().item())
+
+
+def jacobian_by_jvp(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """Return ∂f/∂y of a batch of independent systems by d derivatives of the whole batch: (*, d) -> (*, d, d).
+
+    Row i of f depends on row i of y alone, so one tangent that has the j-th unit vector in every row gives the j-th
+    column of every Jacobian. f is always called with the whole batch: it may hold parameters of its samples. A y of
+    shape () gives (1, 1).
+    """
+    vector = _at_least_vector(y)
+    d = vector.shape[-1]
+    units = torch.eye(d, dtype=y.dtype, device=y.device).reshape(d, *[1] * (vector.ndim - 1), d)
+    tangents = units.expand(d, *vector.shape).reshape(d, *y.shape)
+    columns = torch.func.vmap(lambda tangent: torch.func.jvp(f, (y,), (tangent,))[1])(tangents)
+    return columns.reshape(d, *vector.shape).movedim(0, -1)
+
+
+def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J: Tensor) -> None:
+    """Raise ``ValueError`` if J, (*, d, d), is not the derivative of f at y, (*, d), in some other direction."""
+    v = torch.sin(1 + torch.arange(y.numel(), dtype=y.dtype, device=y.device)).reshape(y.shape)
+    difference = torch.func.jvp(f, (y,), (v,))[1] - (J @ v.unsqueeze(-1)).squeeze(-1)
+    size = (J.abs() @ v.abs().unsqueeze(-1)).squeeze(-1)
+    if values(difference).abs().max() > math.sqrt(torch.finfo(y.dtype).eps) * values(size).max():
+        raise ValueError(
+            f"y has the shape {tuple(y.shape)}, which implicit methods take for a batch {tuple(y.shape[:-1])} of "
+            f"independent systems of {y.shape[-1]} equations, but f couples them: solve for y.flatten(), one vector, "
+            "and give it back its shape in f"
+        )
+
+
+def check_jacobian(J: Tensor, y: Tensor) -> Tensor:
+    """Return what the user's ``jacobian`` gave as (*, d, d); another shape raises ``ValueError``."""
+    shape = (*y.shape, *y.shape[-1:])
+    if not isinstance(J, Tensor) or J.shape != shape:
+        got = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
+        raise ValueError(
+            f"jacobian(t, y) must return a tensor of shape {shape} for y of shape {tuple(y.shape)}; got {got}"
+        )
+    return J if y.ndim else J.reshape(1, 1)
+
+
+def carries_gradient(x: Tensor) -> bool:
+    """Whether ``x`` is part of a graph, of a forward-mode derivative, or of a ``torch.func`` transform of these."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if not torch._C._functorch.is_batchedtensor(x):
+            return True
+        x = torch._C._functorch.get_unwrapped(x)
+    return x.requires_grad or torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+
+
+def _solve(lu: tuple[Tensor, Tensor], v: Tensor) -> Tensor:
+    column = _at_least_vector(v).unsqueeze(-1)
+    if not torch._C._functorch.is_functorch_wrapped_tensor(column):
+        return torch.linalg.lu_solve(*lu, column).reshape(v.shape)
+    # Under two levels of vmap (also those of jacrev and jacfwd), torch.linalg.lu_solve returns wrong numbers where only
+    # the outer one batches the matrix (seen with torch 2.13). The same in small steps:
+    P, L, U = torch.lu_unpack(*lu)
+    column = torch.linalg.solve_triangular(L, P.mT @ column, upper=False, unitriangular=True)
+    return torch.linalg.solve_triangular(U, column, upper=True).reshape(v.shape)
+
+
+def _at_least_vector(y: Tensor) -> Tensor:
+    return y if y.ndim else y.reshape(1)

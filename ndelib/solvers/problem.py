@@ -1,0 +1,199 @@
+"""An initial value problem, checked and put in the form that loops want: one tensor, one field, floats as times."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ndelib.solvers import dense, implicit
+from ndelib.solvers.adaptive import adaptive_steps
+from ndelib.solvers.compiled import check_compilable, compiled_step, compiled_steps
+from ndelib.solvers.field import CheckedField
+from ndelib.solvers.fixed_step import fixed_steps
+from ndelib.solvers.methods import METHODS, find_method
+from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
+from ndelib.solvers.step import Interpolant, Statistics, Step
+
+Tensors = tuple[Tensor, ...]
+State = Tensor | Tensors
+
+
+class Problem:
+    """``dy/dt = f(t, y)`` from a state, by a method: what :func:`odeint` and :func:`solve_ivp` have in common.
+
+    ``steps`` makes the solve and yields its accepted steps, ``interpolate`` turns one of them into a curve, and
+    ``unflatten`` gives a state the form that ``y0`` had.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
+        y0: State,
+        method: str,
+        options: Options,
+    ) -> None:
+        self.method = find_method(method)
+        self.options = options
+        self.statistics = Statistics()
+        self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
+        if isinstance(y0, tuple):
+            self.y0 = flatten(y0, "y0")
+        else:
+            check_state(y0, "y0")
+            self.y0 = y0.clone()  # so that dense output does not hear of what becomes of y0 later
+        check_finite(self.y0, "y0")
+        shapes = tuple(tuple(part.shape) for part in self.parts) if self.parts else None
+        self.traceable: tuple[Any, Any] = f, shapes  # f as it was given, for compile=
+        self.halves: tuple[CheckedField, CheckedField] | None = None
+        if isinstance(y0, tuple):
+            if isinstance(f, tuple):
+                f = self._join_halves(f, y0)
+            f = self._on_vectors(f)
+        elif isinstance(f, tuple):
+            raise ValueError("f = (velocity, force) needs y0 = (q, p), a pair of tensors")
+        elif not callable(f):
+            raise TypeError(f"f must be a function f(t, y) -> dy/dt, got {type(f).__name__}")
+        self.field = CheckedField(f, self.y0, self.statistics, options.args)
+        self.adaptive = self.method.adaptive if options.adaptive is None else options.adaptive
+        if options.step_size is not None and options.adaptive is None:
+            self.adaptive = False
+        self._check_combination()
+
+    def steps(self, times: Sequence[float]) -> Iterator[Step]:
+        """Yield the accepted steps from ``times[0]`` to ``times[-1]``, landing on requested times (see the loops)."""
+        o = self.options
+        low, high = min(times[0], times[-1]), max(times[0], times[-1])
+        jumps = sorted({float(t) for t in o.step_at if low < t < high}, reverse=times[-1] < times[0])
+        y = self.y0
+        for start, end in pairwise([times[0], *jumps, times[-1]]):
+            # From jump to jump the field is smooth, and each piece is a solve of its own.
+            inside = [t for t in times if min(start, end) < t < max(start, end)]
+            for field in (self.field, *(self.halves or ())):
+                field.restrict(start, end, o.step_at)  # also where a jump is the first or the last time
+            if o.compile is None:
+                self.make_step = self.method.start(self.field, self.statistics, **self._options_of_method())
+            else:
+                self.make_step = compiled_step(self.method, self.field, *self.traceable)
+            piece = [start, *inside, end]
+            steps = self._adaptive(piece, y) if self.adaptive else self._fixed(piece, y)
+            for step in steps:
+                yield step
+                y = step.y1
+
+    def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
+        o = self.options
+        start: Callable[..., Iterator[Step]] = partial(adaptive_steps, self.method, self.make_step, self.field)
+        if o.compile == "solve":
+            start = partial(compiled_steps, self.method, self.field, *self.traceable)
+        return start(y, times, o, self.statistics)
+
+    def _fixed(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
+        return fixed_steps(self.method, self.make_step, y, times, self.options.step_size, self.statistics)
+
+    def interpolate(self, step: Step) -> Interpolant:
+        """Return the curve over ``step`` of the method's dense output."""
+        if self.options.compile == "solve":
+            raise ValueError('compile="solve" keeps no single steps, so there is no dense output: use compile="step"')
+        return dense.interpolate(self.method, self.field, step)
+
+    def unflatten(self, y: Tensor) -> Any:
+        """Give ``y``, of the shape (…, n) where ``y0`` was a tuple, the form of ``y0`` behind leading dimensions."""
+        if self.parts is None:
+            return y
+        pieces = y.split([part.numel() for part in self.parts], dim=-1)
+        return tuple(p.reshape(y.shape[:-1] + part.shape) for p, part in zip(pieces, self.parts, strict=True))
+
+    def _on_vectors(self, f: Callable[..., Any]) -> Callable[..., Tensor]:
+        """Return a field of tuples as a field of vectors."""
+        assert self.parts is not None
+        shapes = [tuple(part.shape) for part in self.parts]
+
+        def field(t: Tensor, y: Tensor, *args: Any) -> Tensor:
+            dy = f(t, self.unflatten(y), *args)
+            if (
+                not isinstance(dy, (tuple, list))
+                or not all(isinstance(part, Tensor) for part in dy)
+                or [tuple(part.shape) for part in dy] != shapes
+            ):
+                raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y0, {shapes}")
+            return flatten(tuple(dy), "f(t, y)")
+
+        return field
+
+    def _join_halves(self, f: tuple[Callable[..., Any], ...], y0: Tensors) -> Callable[..., Any]:
+        """Keep ``f = (velocity, force)`` for splitting methods, which ask for one at a time; return both as one."""
+        if len(f) != 2 or len(y0) != 2 or y0[0].shape != y0[1].shape:
+            raise ValueError("f = (velocity, force) needs y0 = (q, p), a pair of tensors of the same shape")
+        velocity, force = f
+        shape = y0[0].shape
+
+        def on_vectors(half: Callable[..., Any]) -> CheckedField:
+            def field(t: Tensor, y: Tensor, *args: Any) -> Any:
+                dy = half(t, y.reshape(shape), *args)
+                return dy.reshape(-1) if isinstance(dy, Tensor) and dy.shape == shape else dy
+
+            return CheckedField(field, y0[0].reshape(-1), self.statistics, self.options.args)
+
+        self.halves = on_vectors(velocity), on_vectors(force)
+        return lambda t, state, *args: (velocity(t, state[1], *args), force(t, state[0], *args))
+
+    def _check_combination(self) -> None:
+        """Raise ``ValueError`` where options and method do not go together."""
+        o, name = self.options, self.method.name
+        if o.compile is not None:
+            check_compilable(self.method, o.compile, self.adaptive)
+        if self.adaptive:
+            if not self.method.adaptive:
+                known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
+                raise ValueError(f"method {name!r} has no error estimate, so adaptive=True cannot work: try {known}")
+            if o.step_size is not None:
+                raise ValueError("step_size is for fixed steps; with adaptive=True use first_step or max_step")
+            check_tolerances(self.y0, o.rtol, o.atol)
+        else:
+            defaults = Options()
+            for option in ("first_step", "min_step", "max_step", "max_steps"):
+                if getattr(o, option) != getattr(defaults, option):
+                    raise ValueError(f"{option} is for adaptive steps, and these are fixed: use step_size")
+        if self.y0.numel() == 0 and name in ("implicit_midpoint", *implicit.METHODS):
+            raise ValueError(f"y0 is empty, {tuple(self.y0.shape)}: {name!r} has no equation to solve")
+        for option in ("jacobian", "omega"):
+            if getattr(o, option) is not None and option not in self.method.options:
+                known = ", ".join(m.name for m in METHODS.values() if option in m.options)
+                raise ValueError(f"method {name!r} has no use for {option}; these have: {known}")
+        if "split" in self.method.options and (
+            self.parts is None or len(self.parts) != 2 or self.parts[0].numel() != self.parts[1].numel()
+        ):
+            raise ValueError(
+                f"method {name!r} needs positions and momenta apart: y0 = (q, p), two tensors of the same shape, and "
+                "f(t, (q, p)) -> (dq/dt, dp/dt)"
+            )
+
+    def _options_of_method(self) -> dict[str, Any]:
+        """Return the options that only this method understands."""
+        o = self.options
+        split = self.parts[0].numel() if self.parts else None
+        all_options = {
+            "rtol": o.rtol,
+            "atol": o.atol,
+            "jacobian": o.jacobian,
+            "omega": o.omega,
+            "split": split,
+            "halves": self.halves,
+        }
+        return {name: all_options[name] for name in self.method.options if all_options[name] is not None}
+
+
+def flatten(state: Tensors, name: str) -> Tensor:
+    """Join a tuple of tensors into one vector."""
+    for i, part in enumerate(state):
+        check_state(part, f"{name}[{i}]")
+    if not state:
+        raise ValueError(f"{name} is an empty tuple: it must hold at least one tensor")
+    if len({part.dtype for part in state}) > 1:
+        raise TypeError(f"the parts of {name} must share one dtype, got {', '.join(str(p.dtype) for p in state)}")
+    if len({part.device for part in state}) > 1:
+        raise ValueError(f"the parts of {name} must be on one device, got {', '.join(str(p.device) for p in state)}")
+    return torch.cat([part.reshape(-1) for part in state])
