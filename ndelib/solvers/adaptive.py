@@ -49,6 +49,7 @@ def adaptive_steps(
     f0: Tensor | None = slope
     errors = (1.0, 1.0, 1.0)  # of the last accepted steps, newest first
     grow = True  # not directly after a rejection
+    before: Step | None = None
     rejected: Step | None = None  # for the diagnosis
 
     while t != end:
@@ -60,7 +61,7 @@ def adaptive_steps(
         if statistics.steps + statistics.rejected >= max_steps:
             raise too_many_steps(method, f, t, y, t1 - t, max_steps, statistics, max_step)
         try:
-            step = make_step(t, y, t1, f0)
+            step = make_step(t, y, t1, f0, before)
         except StepRejected as refusal:
             h, grow = abs(t1 - t) * refusal.factor, False
             statistics.rejected += 1
@@ -84,7 +85,7 @@ def adaptive_steps(
         if made < allowed and factor > 1.0:  # cut short to land on a requested time: what was allowed still is
             h = max(h, allowed)
         h = max(h, min_step)  # only a rejection asks for less than min_step
-        t, y, f0, grow = t1, step.y1, step.f1, True
+        t, y, f0, before, grow = t1, step.y1, step.f1, step, True
 
 
 def landing(t: float, h: float, direction: float, times: Sequence[float], stretch: float) -> float:

@@ -77,12 +77,12 @@ def compiled_step(method: Method, field: CheckedField, f: Function, shapes: Shap
         f: Function, args: Any, y: Tensor, f0: Tensor | None, times: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor | None]:
         t, t1, low, high = times.unbind()
-        _, _, _, y1, k, _, error = runge_kutta_step(
+        _, _, _, y1, k, _, error, _ = runge_kutta_step(
             tableau, _field(f, args, shapes, real, y.dtype, low, high), t, y, t1, f0
         )
         return y1.to(y.dtype), k, error
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
         if tableau.fsal and f0 is None:
             f0 = field(t, y)
         _check_plain("step", y, f0)

@@ -25,16 +25,16 @@ def fixed_steps(
     ``step_size=None`` makes one step an interval. Raises :class:`~ndelib.solvers.errors.NonFiniteState` where the
     state stops being finite: it is looked at once an interval, since a look at every step would make a GPU wait.
     """
-    f1: Tensor | None = None
+    before: Step | None = None
     for start, end in pairwise(times):
         count = 1 if step_size is None else count_steps(end - start, step_size)
         first = y
         for t, t1 in _grid(start, end, count):
             try:
-                step = make_step(t, y, t1, f1)
+                step = make_step(t, y, t1, before.f1 if before else None, before)
             except StepRejected as refusal:
                 raise newton_did_not_converge(refusal.reason, t, t1 - t) from None
-            y, f1 = step.y1, step.f1
+            y, before = step.y1, step
             statistics.steps += 1
             if t1 == end and _is_non_finite(y):
                 _raise_where_it_broke(method, make_step, first, start, end, count)
@@ -74,7 +74,7 @@ def _raise_where_it_broke(
     size = values(y).abs().max().item()
     for t, t1 in _grid(start, end, count):
         try:
-            y = make_step(t, y.detach(), t1, None).y1
+            y = make_step(t, y.detach(), t1, None, None).y1
         except StepRejected:
             break
         if _is_non_finite(y):

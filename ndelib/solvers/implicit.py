@@ -4,6 +4,7 @@ Source: Hairer & Wanner, *Solving Ordinary Differential Equations II* (1996), se
 """
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,27 +24,33 @@ def implicit_step(
     t1: float,
     f0: Tensor,
     before: Step | None = None,
+    stages: Sequence[Tensor] | None = None,
 ) -> Step:
     """Make one step from ``t`` to ``t1``: solve stage after stage  Yᵢ = y + h Σⱼ aᵢⱼ kⱼ,  kⱼ = f(t + cⱼ h, Yⱼ).
 
-    ``y``: (*) -> (*). ``before`` is the step that ended at ``t``; it helps to guess. Raises
+    ``y``: (*) -> (*). ``before`` is the step that ended at ``t``; it helps to guess. ``stages``, kⱼ of the same step as
+    it was made before, saves the solving: Newton's method would not find the same digits twice. Raises
     :class:`~ndelib.solvers.step.StepRejected` where Newton's method does not converge.
     """
     h = t1 - t
     h_gamma = h * tableau.gamma
-    newton.prepare(t, y, h_gamma)
+    newton.prepare(t, y, h_gamma, solves=stages is None)
     k = [f0]
     for i, (c, weights) in enumerate(zip(tableau.c[1:], tableau.a[1:], strict=True), start=1):
         time = t1 if c == 1.0 else t + c * h
         known = combine(y, h, weights[:-1], k)
-        guess = weighted_sum(tableau.predictors[i], k).detach()
-        if i == 1 and before is not None:  # a straight line through the slopes where that step began and ended
-            guess = guess + (c * h / before.h) * (f0 - before.k[0]).detach()
-        z = newton.solve(time, known.detach(), h_gamma * guess)
+        if stages is not None:
+            z = h_gamma * stages[i]
+        else:
+            guess = weighted_sum(tableau.predictors[i], k).detach()
+            if i == 1 and before is not None:  # a straight line through the slopes where that step began and ended
+                guess = guess + (c * h / before.h) * (f0 - before.k[0]).detach()
+            z = newton.solve(time, known.detach(), h_gamma * guess)
         if newton.tracked or carries_gradient(known):
             z = newton.attach(time, known, z)
         k.append(z / h_gamma)
-    return Step(t, t1, y, known + z, k, k[-1], _error(tableau, newton, t, y, h, k))
+    error = _error(tableau, newton, t, y, h, k) if stages is None else None
+    return Step(t, t1, y, known + z, k, k[-1], error)
 
 
 def _error(
@@ -69,21 +76,22 @@ def _start(
     jacobian: Jacobian | None = None,
 ) -> StepFunction:
     newton = SimplifiedNewton(field, statistics, rtol, atol, jacobian, tableau.error_order)
-    last: Step | None = None
-    before: Step | None = None
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
-        nonlocal last, before
+    def step(
+        t: float,
+        y: Tensor,
+        t1: float,
+        f0: Tensor | None,
+        before: Step | None = None,
+        stages: Sequence[Tensor] | None = None,
+    ) -> Step:
         if y.is_complex():
             raise TypeError(
                 f"method {tableau.name!r} solves with the Jacobian of real systems, and y has the dtype {y.dtype}: "
                 "write the system for real and imaginary parts (torch.view_as_real), or choose an explicit method"
             )
         f0 = field(t, y) if f0 is None else f0
-        if last is None or last.t != t:  # else the last step was rejected, and the one before it still is
-            before = last if last is not None and last.t1 == t else None
-        last = implicit_step(tableau, newton, t, y, t1, f0, before)
-        return last
+        return implicit_step(tableau, newton, t, y, t1, f0, before, stages)
 
     return step
 

@@ -3,8 +3,6 @@
 Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I* (1993), section III.1.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -20,47 +18,32 @@ ADAMS_MOULTON: Row = (9 / 24, 19 / 24, -5 / 24, 1 / 24)
 """Weights of fₙ₊₁, fₙ, fₙ₋₁, fₙ₋₂: the same with the slope at the end of the step (equation III.1.8)."""
 
 
-class History(NamedTuple):
-    """What a step leaves to the next: where it ended, its h, and the slopes before its end, newest first."""
-
-    t1: float
-    y1: Tensor
-    h: float
-    slopes: list[Tensor]
-    f1: Tensor | None
-
-    def goes_on_with(self, t: float, y: Tensor, t1: float) -> bool:
-        """Whether a step from ``(t, y)`` to ``t1`` continues this one, with the same h up to the rounding of times."""
-        rounding = 4 * torch.finfo(y.dtype).eps * max(abs(t), abs(t1))
-        return y is self.y1 and abs(t - self.t1) <= rounding and abs(t1 - t - self.h) <= rounding
-
-
 def start_adams_bashforth_moulton(field: Field, statistics: Statistics) -> StepFunction:
     """Return the step of the predictor–corrector pair of order 4, in the mode PECE.
 
     Predict by Adams–Bashforth, Evaluate f there, Correct by Adams–Moulton, Evaluate f at the result. The first three
     steps are of Runge–Kutta 4, whose error of one step, O(h⁵), is below what the pair accumulates. Three such steps
-    follow whenever h changes or a step does not continue the one before (another state, another time): the weights
-    are for slopes at equal distances.
+    follow whenever h changes: the weights are for slopes at equal distances. The ``memory`` of a step are up to three
+    slopes, those where it and its predecessors began, newest first.
     """
-    history: History | None = None
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
-        nonlocal history
-        slopes: list[Tensor] = []
-        if history is not None and history.goes_on_with(t, y, t1):
-            slopes = history.slopes
-            f0 = history.f1 if f0 is None else f0
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
         f0 = field(t, y) if f0 is None else f0
-        slopes = [f0, *slopes]
+        slopes = [f0]
+        if before is not None and _same_length(before, t1 - t, torch.finfo(y.dtype).eps):
+            slopes += before.memory
         if len(slopes) < len(ADAMS_BASHFORTH):
             made = runge_kutta_step(TABLEAUS["rk4"], field, t, y, t1, f0)
         else:
             made = predict_and_correct(field, t, y, t1, slopes)
-        history = History(t1, made.y1, t1 - t, slopes[: len(ADAMS_BASHFORTH) - 1], made.f1)
-        return made
+        return made._replace(memory=tuple(slopes[: len(ADAMS_BASHFORTH) - 1]))
 
     return step
+
+
+def _same_length(before: Step, h: float, eps: float) -> bool:
+    """Whether the step after ``before`` has its length, up to the rounding of times."""
+    return abs(h - before.h) <= 4 * eps * max(abs(before.t), abs(before.t1), abs(before.t1 + h))
 
 
 def predict_and_correct(field: Field, t: float, y: Tensor, t1: float, slopes: list[Tensor]) -> Step:

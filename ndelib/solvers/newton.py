@@ -73,8 +73,14 @@ class SimplifiedNewton:
         self._eta = 1.0
         self._rate = 0.0
 
-    def prepare(self, t: float, y: Tensor, h_gamma: float) -> None:
-        """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest."""
+    def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
+        """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest.
+
+        ``solves=False``: the stages are known, and only their gradients are wanted.
+        """
+        self._h_gamma = h_gamma
+        if not solves:
+            return
         if self._J is None or self._J.shape[:-1] != _at_least_vector(y).shape or self._rate > SLOW:
             self.renew(t, y)
         self._use_matrix(h_gamma)
@@ -88,7 +94,6 @@ class SimplifiedNewton:
         if self._lu is None or not abs(ratio - 1) <= SAME_H:
             self._lu, self._lu_h_gamma = self._factor(self._J, h_gamma), h_gamma
             ratio = 1.0
-        self._h_gamma = h_gamma
         # With the matrix of another h an increment is too large by `ratio` in the stiffest components and by 1 in the
         # slow ones. This factor makes the error that remains the same in both: |1 − ratio| / (1 + ratio).
         self._correction = 2 / (1 + ratio)

@@ -36,11 +36,19 @@ def weighted_sum(weights: Sequence[float], k: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def runge_kutta_step(tableau: ButcherTableau, f: Field, t: Any, y: Tensor, t1: Any, f0: Tensor | None = None) -> Step:
+def runge_kutta_step(
+    tableau: ButcherTableau,
+    f: Field,
+    t: Any,
+    y: Tensor,
+    t1: Any,
+    f0: Tensor | None = None,
+    before: Step | None = None,
+) -> Step:
     """Make one step from ``t`` to ``t1``, backwards in time if ``t1 < t``.
 
-    ``y``: (*). ``f0`` is f(t, y) if it is known already. ``f`` is asked at the times ``t + cᵢ h``, none outside
-    [t, t1].
+    ``y``: (*). ``f0`` is f(t, y) if it is known already; ``before`` is not needed. ``f`` is asked at the times
+    ``t + cᵢ h``, none outside [t, t1].
     """
     h = t1 - t
     k = [f(t, y) if f0 is None else f0]

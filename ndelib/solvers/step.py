@@ -41,6 +41,8 @@ class Step(NamedTuple):
     """``f(t1, y1)`` where the method has it for nothing; the next step starts from it"""
     error: Tensor | None
     """an estimate of the error made in this step, (*), of y's shape; ``None`` if the method has none"""
+    memory: tuple[Tensor, ...] = ()
+    """what else the next step needs of this one: slopes of earlier steps, a second copy of the state, …"""
 
     @property
     def h(self) -> float:
@@ -48,9 +50,11 @@ class Step(NamedTuple):
         return self.t1 - self.t
 
 
-StepFunction = Callable[[float, Tensor, float, Tensor | None], Step]
-"""``step(t, y, t1, f0) -> Step``. ``f0`` is f(t, y) if the caller has it; a method that needs it and gets ``None``
-computes it. May raise :class:`StepRejected` to ask for a smaller step."""
+StepFunction = Callable[[float, Tensor, float, Tensor | None, Step | None], Step]
+"""``step(t, y, t1, f0, before) -> Step``. ``f0`` is f(t, y) if the caller has it; a method that needs it and gets
+``None`` computes it. ``before`` is the accepted step that ended at (t, y); ``None`` if the solve begins there. A step
+depends on nothing else: what a method remembers is in ``before.memory``, so any step can be made again. May raise
+:class:`StepRejected` to ask for a smaller step."""
 
 
 class StepRejected(Exception):
@@ -90,14 +94,16 @@ class Method:
     source: str
     """who found it, and the page that the coefficients are from"""
     start: Callable[..., StepFunction]
-    """``start(field, statistics, **options) -> step``, for one solve; what the method remembers from step to step
-    lives in what ``start`` returns"""
+    """``start(field, statistics, **options) -> step``, for one solve"""
     error_order: int | None = None
     """the error estimate of a step behaves like h^(error_order + 1); ``None``: the method makes fixed steps only"""
     interpolate: Callable[[Field, Step], Interpolant] | None = None
     """dense output over one step; may call the field again. ``None``: cubic Hermite interpolation (``dense.py``)"""
     tableau: ButcherTableau | None = None
     """the table of an explicit Runge–Kutta method"""
+    reverse: Callable[..., StepFunction] | None = None
+    """like ``start``, for the step back: from the end of a step, with its ``memory``, to where it began, exactly but
+    for rounding. ``None``: steps of the method cannot be undone. For a symmetric method it is ``start``."""
     options: frozenset[str] = frozenset()
     """names of the options of ``odeint`` that only some methods understand and that this ``start`` accepts"""
 

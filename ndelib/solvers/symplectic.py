@@ -106,10 +106,9 @@ def start_splitting(
     """
     velocity, force = _halves(field, split, halves)
     checked = halves is not None
-    end: tuple[float, Tensor, Tensor] | None = None  # t₁, y₁ and F(t₁, q₁) of the step before
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
-        nonlocal checked, end
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
+        nonlocal checked
         if not checked:
             f0 = _check_separable(splitting.name, field, split, t, y, t1, f0)
             checked = True
@@ -118,8 +117,8 @@ def start_splitting(
         known = None  # F(t, q)
         if f0 is not None:
             known = f0[..., split:]
-        elif end is not None and y is end[1] and t == end[0]:
-            known = end[2]
+        elif before is not None and before.memory:
+            (known,) = before.memory
         for force_node, kick, velocity_node, drift in splitting.stages:
             if kick != 0.0:
                 f = force(_at(force_node, t, t1), q, p) if known is None or force_node != 0.0 else known
@@ -127,8 +126,8 @@ def start_splitting(
             if drift != 0.0:
                 q = combine(q, h, (drift,), (velocity(_at(velocity_node, t, t1), q, p),))
         y1 = torch.cat([q, p], dim=-1)
-        end = (t1, y1, f) if splitting.ends_with_kick else None
-        return Step(t, t1, y, y1, k=[], f1=None, error=None)
+        memory = (f,) if splitting.ends_with_kick else ()  # F(t₁, q₁), where the next step begins
+        return Step(t, t1, y, y1, k=[], f1=None, error=None, memory=memory)
 
     return step
 
@@ -178,7 +177,7 @@ def start_implicit_midpoint(field: Field, statistics: Statistics) -> StepFunctio
     below one in modulus. Gradients flow through the iterations and converge with them.
     """
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
         h = t1 - t
         middle = t + 0.5 * h
         k = field(middle, y) if f0 is None else f0
@@ -190,9 +189,9 @@ def start_implicit_midpoint(field: Field, statistics: Statistics) -> StepFunctio
                     "need |hλ| < 1.3 or so for every eigenvalue λ of ∂f/∂y; an implicit Runge–Kutta method does not",
                     factor=0.5,
                 )
-            k, before = field(middle, combine(y, h, (0.5,), (k,))), k
+            k, guess = field(middle, combine(y, h, (0.5,), (k,))), k
             iterations += 1
-            converging = not _is_half_way(y, h, k, before)
+            converging = not _is_half_way(y, h, k, guess)
         for _ in range(iterations + iterations // 4):  # as many again, and some for the constant
             k = field(middle, combine(y, h, (0.5,), (k,)))
         return Step(t, t1, y, combine(y, h, (1.0,), (k,)), k=[], f1=None, error=None)
@@ -228,24 +227,22 @@ def start_tao(field: Field, statistics: Statistics, *, split: int, omega: float 
     ωh²: compositions of order 4 lose their order when ωh is not small, this one of order 2 keeps it. ``None`` takes
     ω = π / (4|h|), a quarter of a turn a step, as far from the resonances as one can be.
 
-    The second copy lives here, from one step to the next. It starts as a copy of y, at the first step and at every
-    step that does not continue the one before (another state, another time); requested times change nothing.
+    The ``memory`` of a step is the doubled state at its end. The second copy starts as one of y, at the first step;
+    requested times change nothing.
     """
     if omega is not None and not (isinstance(omega, (int, float)) and math.isfinite(omega) and omega >= 0):
         raise ValueError(f"omega, the coupling of method 'tao', must be a finite number >= 0 or None, got {omega!r}")
-    end: tuple[float, Tensor, Doubled] | None = None  # t₁, y₁ and the doubled state of the step before
 
-    def step(t: float, y: Tensor, t1: float, f0: Tensor | None) -> Step:
-        nonlocal end
-        if end is not None and y is end[1] and t == end[0]:
-            doubled = end[2]
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
+        if before is not None:
+            u, w, slope = before.memory
+            doubled = (u, w, slope)
         else:
             doubled = (y, y, field(t, y) if f0 is None else f0)
         coupling = math.pi / (4 * abs(t1 - t)) if omega is None else omega
         doubled = tao_step(field, coupling, split, t, t1, doubled)
         y1 = torch.cat([doubled[0][..., :split], doubled[1][..., split:]], dim=-1)
-        end = (t1, y1, doubled)
-        return Step(t, t1, y, y1, k=[], f1=None, error=None)
+        return Step(t, t1, y, y1, k=[], f1=None, error=None, memory=doubled)
 
     return step
 

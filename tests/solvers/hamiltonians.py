@@ -20,18 +20,24 @@ def start(name, f, n, **options):
     return method.start(f, Statistics(), **options)
 
 
-def path(step, y, t, end, steps):
-    """Yield the states after each of ``steps`` equal steps."""
-    h, first = (end - t) / steps, t
-    for n in range(1, steps + 1):
-        t1 = end if n == steps else first + n * h
-        y = step(t, y, t1, None).y1
-        t = t1
-        yield y
+def steps(step, y, t, end, count, before=None):
+    """Yield ``count`` equal steps, of which the first goes on from the step ``before``."""
+    h, first = (end - t) / count, t
+    for n in range(1, count + 1):
+        t1 = end if n == count else first + n * h
+        before = step(t, y, t1, before.f1 if before else None, before)
+        t, y = t1, before.y1
+        yield before
 
 
-def solve(name, f, y, t, end, steps, **options):
-    *_, y = path(start(name, f, y.shape[-1] // 2, **options), y, t, end, steps)
+def path(step, y, t, end, count):
+    """Yield the states after each of ``count`` equal steps."""
+    for made in steps(step, y, t, end, count):
+        yield made.y1
+
+
+def solve(name, f, y, t, end, count, **options):
+    *_, y = path(start(name, f, y.shape[-1] // 2, **options), y, t, end, count)
     return y
 
 
