@@ -8,17 +8,31 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from ndelib.adjoints import odeint, odeint_adjoint, odeint_with_cost
 from ndelib.colab import setup
-from ndelib.solvers import methods, odeint, solve_ivp
+from ndelib.solvers import methods, solve_ivp
 
 if TYPE_CHECKING:
-    from ndelib import claims, dynamics, exercises, plotting, solvers
+    from ndelib import adjoints, claims, dynamics, exercises, plotting, solvers
 
 __version__ = "0.1.0"
 
-__all__ = ["claims", "dynamics", "exercises", "methods", "odeint", "plotting", "setup", "solve_ivp", "solvers"]
+__all__ = [
+    "adjoints",
+    "claims",
+    "dynamics",
+    "exercises",
+    "methods",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_with_cost",
+    "plotting",
+    "setup",
+    "solve_ivp",
+    "solvers",
+]
 
-_SUBMODULES = {"claims", "dynamics", "exercises", "plotting", "solvers"}
+_SUBMODULES = {"adjoints", "claims", "dynamics", "exercises", "plotting", "solvers"}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -111,6 +111,7 @@ METHODS = {
         error_order=tableau.error_order,
         interpolate=functools.partial(_interpolate, tableau) if tableau.dense_order > 3 else None,
         options=frozenset({"rtol", "atol", "jacobian"}),
+        solves_stages=True,
     )
     for tableau in TABLEAUS.values()
 }

@@ -11,6 +11,7 @@ from ndelib.solvers.independent import integrate_independent
 from ndelib.solvers.methods import find_method
 from ndelib.solvers.options import SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
+from ndelib.solvers.step import Step
 
 
 @overload
@@ -96,15 +97,25 @@ def odeint(
 def states_at(problem: Problem, times: Sequence[float]) -> Tensor:
     """Return the states at ``times``, (T, *)."""
     states, found = [problem.y0[None]], 1
-    direction = 1 if times[-1] > times[0] else -1
     for step in problem.steps(times) if len(times) > 1 else []:
-        passed = found
-        while found < len(times) and (step.t1 - times[found]) * direction > 0:
-            found += 1
-        if found > passed:  # all times inside the step at once: a fine grid costs as much as a coarse one
-            theta = [(t - step.t) / step.h for t in times[passed:found]]
-            states.append(evaluate(problem.interpolate(step), theta, step.y))
-        if found < len(times) and times[found] == step.t1:
-            states.append(step.y1[None])
-            found += 1
+        passed, found = found, reached(times, found, step)
+        if found > passed:
+            states += states_of(problem, step, times[passed:found])
     return torch.cat(states)
+
+
+def reached(times: Sequence[float], found: int, step: Step) -> int:
+    """Return the index of the first of ``times``, from the index ``found`` on, that lies beyond ``step``."""
+    forwards = step.t1 > step.t
+    while found < len(times) and (times[found] <= step.t1 if forwards else times[found] >= step.t1):
+        found += 1
+    return found
+
+
+def states_of(problem: Problem, step: Step, times: Sequence[float]) -> list[Tensor]:
+    """Return the states at ``times`` in ``step``, its beginning excluded, as tensors that join to (n, *)."""
+    lands = times[-1] == step.t1
+    theta = [(t - step.t) / step.h for t in (times[:-1] if lands else times)]
+    # all times inside the step at once: a fine grid costs as much as a coarse one
+    inside = [evaluate(problem.interpolate(step), theta, step.y)] if theta else []
+    return [*inside, step.y1[None]] if lands else inside

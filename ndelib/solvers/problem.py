@@ -70,18 +70,23 @@ class Problem:
         y = self.y0
         for start, end in pairwise([times[0], *jumps, times[-1]]):
             # From jump to jump the field is smooth, and each piece is a solve of its own.
+            self.enter(start, end)
             inside = [t for t in times if min(start, end) < t < max(start, end)]
-            for field in (self.field, *(self.halves or ())):
-                field.restrict(start, end, o.step_at)  # also where a jump is the first or the last time
-            if o.compile is None:
-                self.make_step = self.method.start(self.field, self.statistics, **self._options_of_method())
-            else:
-                self.make_step = compiled_step(self.method, self.field, *self.traceable)
             piece = [start, *inside, end]
             steps = self._adaptive(piece, y) if self.adaptive else self._fixed(piece, y)
             for step in steps:
                 yield step
                 y = step.y1
+
+    def enter(self, start: float, end: float) -> None:
+        """Make ready for steps from ``start`` to ``end``, between which f is smooth."""
+        self.piece = start, end
+        for field in (self.field, *(self.halves or ())):
+            field.restrict(start, end, self.options.step_at)  # also where a jump is the first or the last time
+        if self.options.compile is None:
+            self.make_step = self.method.start(self.field, self.statistics, **self.options_of_method())
+        else:
+            self.make_step = compiled_step(self.method, self.field, *self.traceable)
 
     def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         o = self.options
@@ -171,7 +176,7 @@ class Problem:
                 "f(t, (q, p)) -> (dq/dt, dp/dt)"
             )
 
-    def _options_of_method(self) -> dict[str, Any]:
+    def options_of_method(self) -> dict[str, Any]:
         """Return the options that only this method understands."""
         o = self.options
         split = self.parts[0].numel() if self.parts else None

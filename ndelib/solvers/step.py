@@ -101,6 +101,9 @@ class Method:
     """dense output over one step; may call the field again. ``None``: cubic Hermite interpolation (``dense.py``)"""
     tableau: ButcherTableau | None = None
     """the table of an explicit Runge–Kutta method"""
+    solves_stages: bool = False
+    """Whether Newton's method finds the stages. To make such a step again digit by digit, ``step`` takes the stages
+    ``k`` of the first time as ``stages=``."""
     reverse: Callable[..., StepFunction] | None = None
     """like ``start``, for the step back: from the end of a step, with its ``memory``, to where it began, exactly but
     for rounding. ``None``: steps of the method cannot be undone. For a symmetric method it is ``start``."""

@@ -1,0 +1,322 @@
+"""``odeint`` with a choice of gradients, and with the integral of a running cost."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+import torch
+from torch import Tensor
+
+from ndelib import solvers
+from ndelib.adjoints.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
+from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
+from ndelib.adjoints.function import Gradient, solve_with
+from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
+from ndelib.adjoints.readout import Readout, cost_on_states
+from ndelib.adjoints.reversible import Reversible
+from ndelib.adjoints.times import moves_with_time
+from ndelib.solvers.control import Tolerance
+from ndelib.solvers.methods import METHODS, closest, find_method
+from ndelib.solvers.options import Options, SolveOptions, check_times, read_options
+from ndelib.solvers.problem import Problem, State, Tensors
+
+GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
+"""The ways to differentiate a solve: the values of ``odeint``'s ``gradient``."""
+
+GradientName = Literal["backprop", "checkpoint", "adjoint", "interpolated", "reversible"]
+Deviation = Literal["warn", "raise", "ignore"]
+
+
+class GradientOptions(SolveOptions, total=False):
+    """The keywords that all functions of this module share."""
+
+    params: Parameters
+    checkpoints: Checkpoints
+    adjoint_method: str | None
+    adjoint_rtol: Tolerance | None
+    adjoint_atol: Tolerance | None
+    deviation: Deviation
+
+
+class Wishes(TypedDict, total=False):
+    """Those of them that say how to differentiate."""
+
+    params: Parameters
+    checkpoints: Checkpoints
+    adjoint_method: str | None
+    adjoint_rtol: Tolerance | None
+    adjoint_atol: Tolerance | None
+    deviation: Deviation
+
+
+@overload
+def odeint(
+    f: Callable[..., Any],
+    y0: Tensor,
+    t: Tensor | Sequence[float] | Sequence[Tensor],
+    *,
+    method: str = ...,
+    gradient: GradientName = ...,
+    **options: Unpack[GradientOptions],
+) -> Tensor: ...
+@overload
+def odeint(
+    f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
+    y0: Tensors,
+    t: Tensor | Sequence[float] | Sequence[Tensor],
+    *,
+    method: str = ...,
+    gradient: GradientName = ...,
+    **options: Unpack[GradientOptions],
+) -> Tensors: ...
+def odeint(
+    f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
+    y0: State,
+    t: Tensor | Sequence[float] | Sequence[Tensor],
+    *,
+    method: str = "dopri5",
+    gradient: GradientName = "backprop",
+    **options: Unpack[GradientOptions],
+) -> State:
+    """Solve ``dy/dt = f(t, y)``, ``y(t[0]) = y0``, and return the solution at the times ``t``; differentiably.
+
+    The arguments ``f``, ``y0``, ``t`` and the result are those of torchdiffeq. How the solve is made is said by the
+    options of :func:`ndelib.solvers.odeint`: ``method``, ``rtol`` (1e-6), ``atol`` (1e-8), ``step_size``, ``max_step``,
+    ``step_at``, ``batch``, ``args``, ``compile`` and more; see there.
+
+    Gradients flow to ``y0``, to every time in ``t``, to the parameters of ``f`` and to tensors in ``args``. The choice
+    of the step sizes is never differentiated. ``gradient`` says how:
+
+    ``"backprop"``
+        autograd through the steps: the exact gradient of the numbers that the solver computed, of any order, with the
+        graphs of all evaluations of ``f`` in memory.
+    ``"checkpoint"``
+        the same gradient to rounding; one state a step is kept, and each step is made again on the way back. With
+        ``checkpoints`` fewer.
+    ``"adjoint"``
+        the continuous adjoint: an equation is solved backwards for the state and ∂L/∂y together. Only the states at
+        the times ``t`` are kept. As exact as its tolerance, if the solution can be walked back at all, which is
+        watched (``deviation``).
+    ``"interpolated"``
+        the same with the state read off the dense output of the forward solve, which is kept.
+    ``"reversible"``
+        for methods whose steps can be undone: the gradient of backpropagation up to rounding; nothing is kept.
+
+    Args:
+        f: the vector field, ``f(t, y) -> dy/dt``; for symplectic methods also a pair (velocity, force).
+        y0: the initial state, (*), of floating or complex dtype; or a tuple of such tensors.
+        t: the times, (T,), strictly monotone; the first is the time of ``y0``. A tensor, or a sequence.
+        method: a name listed by :func:`ndelib.methods`.
+        gradient: one of those above.
+        params: the tensors that ``f`` depends on and that need a gradient, such as ``model.parameters()``. Not needed
+            with ``"backprop"``, nor where ``f`` is an ``nn.Module`` or a method of one; otherwise tensors that are
+            missing here raise ``ValueError``.
+        checkpoints: with ``"checkpoint"``, the most states to keep at a time: a number, or ``"log"`` for log₂ of the
+            number of steps. Steps are then made again several times (up to six for 100 000 steps and ``"log"``).
+        adjoint_method, adjoint_rtol, adjoint_atol: with ``"adjoint"`` and ``"interpolated"``, how the backward equation
+            is solved; as the forward one if ``None``. ``adjoint_atol`` is in units of the largest ∂L/∂y that comes in.
+        deviation: with ``"adjoint"``, what to do where the state on the way back is off by more than a hundred
+            tolerances: ``"warn"`` (and raise where it is lost), ``"raise"`` or ``"ignore"``.
+
+    Returns:
+        The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.
+
+    Raises:
+        TypeError, ValueError, SolverError: as :func:`ndelib.solvers.odeint`; ``ValueError`` also where the gradient
+            cannot be had with this method or these options.
+        AdjointError: on the way back, where the continuous adjoint cannot follow the solution.
+    """
+    wishes, solve = _apart(options)
+    _check_wishes(gradient, method, wishes)
+    if gradient == "backprop" and not _has_gradient(t):
+        return solvers.odeint(f, y0, t, method=method, **solve)  # type: ignore[arg-type]
+    return _solve(f, None, y0, t, method, gradient, wishes, solve)[0]
+
+
+def odeint_with_cost(
+    f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
+    running_cost: Callable[..., Tensor],
+    y0: State,
+    t: Tensor | Sequence[float] | Sequence[Tensor],
+    *,
+    method: str = "dopri5",
+    gradient: GradientName = "backprop",
+    **options: Unpack[GradientOptions],
+) -> tuple[Any, Tensor]:
+    """Solve as :func:`odeint`, and integrate a running cost along the solution: for losses L(y(T)) + ∫ l(t, y) dt.
+
+    The state is not augmented: the integral is taken by Gauss quadrature on the dense output, and its gradient by what
+    Massaroli et al. (Dissecting neural ODEs, NeurIPS 2020) call the generalised adjoint. The cost has no part in
+    the choice of steps.
+
+    Args:
+        f: the vector field, as in :func:`odeint`.
+        y0: the initial state, (*), or a tuple.
+        t: the times, (T,).
+        method: a name listed by :func:`ndelib.methods`.
+        gradient: as in :func:`odeint`.
+        **options: those of :func:`odeint`.
+        running_cost: ``l(t, y, *args)``, a real tensor of any one shape (*c): a scalar, or a value for each sample. If
+            it has parameters of its own and is no module, they belong into ``params``.
+
+    Returns:
+        The states, (T, *), and the costs, (T, *c): ∫ l dt from ``t[0]`` to each time. The first is zero.
+    """
+    wishes, solve = _apart(options)
+    _check_wishes(gradient, method, wishes)
+    return _solve(f, running_cost, y0, t, method, gradient, wishes, solve)
+
+
+def odeint_adjoint(
+    f: Callable[..., Any],
+    y0: State,
+    t: Tensor | Sequence[float] | Sequence[Tensor],
+    *,
+    adjoint_params: Parameters = None,
+    **options: Any,
+) -> Any:
+    """Return ``odeint(f, y0, t, gradient="adjoint", params=adjoint_params, …)``: torchdiffeq's spelling of it."""
+    return odeint(f, y0, t, gradient="adjoint", params=adjoint_params, **options)
+
+
+def _apart(options: GradientOptions) -> tuple[Wishes, SolveOptions]:
+    """Take the options that say how to differentiate from those that say how to solve."""
+    wishes: Any = {name: value for name, value in options.items() if name in Wishes.__annotations__}
+    solve: Any = {name: value for name, value in options.items() if name not in wishes}
+    if "adjoint_params" in solve:
+        raise TypeError("'adjoint_params' is an option of odeint_adjoint; here write params=…")
+    return wishes, solve
+
+
+def _has_gradient(t: Any) -> bool:
+    times = [t] if isinstance(t, Tensor) else t if isinstance(t, (list, tuple)) else []
+    return any(isinstance(time, Tensor) and time.requires_grad for time in times)
+
+
+def _check_wishes(gradient: str, method: str, wishes: Wishes) -> None:
+    """Raise ``ValueError`` for a wrong value, or an option or a method that ``gradient`` has no use for."""
+    if gradient not in GRADIENTS:
+        raise ValueError(f"gradient {gradient!r} is unknown: {closest(str(gradient), GRADIENTS)}")
+    users = {
+        "checkpoints": ("checkpoint",),
+        "adjoint_method": ("adjoint", "interpolated"),
+        "adjoint_rtol": ("adjoint", "interpolated"),
+        "adjoint_atol": ("adjoint", "interpolated"),
+    }
+    for name, known in users.items():
+        if wishes.get(name) is not None and gradient not in known:
+            raise ValueError(f"gradient={gradient!r} has no use for {name}; it is for {' and '.join(map(repr, known))}")
+    if wishes.get("deviation", "warn") not in ("warn", "raise", "ignore"):
+        raise ValueError(f"deviation must be 'warn', 'raise' or 'ignore', got {wishes['deviation']!r}")
+    slots = wishes.get("checkpoints")
+    if slots is not None and slots != "log" and not (isinstance(slots, int) and slots >= 1):
+        raise ValueError(f"checkpoints must be a number of states, at least 1, or 'log', got {slots!r}")
+    _check_method(gradient, method, wishes)
+
+
+def _check_method(gradient: str, method: str, wishes: Wishes) -> None:
+    """Raise ``ValueError`` where ``gradient`` cannot be had with ``method``, naming those that can."""
+    chosen = find_method(method)
+    if gradient == "reversible" and chosen.reverse is None:
+        names = ", ".join(name for name, m in METHODS.items() if m.reverse is not None)
+        raise ValueError(
+            f"gradient='reversible' needs a method whose steps can be undone, and those of {method!r} cannot: choose "
+            f"{names}; or gradient='checkpoint', which works with every method"
+        )
+    if gradient == "checkpoint" and wishes.get("checkpoints") is not None and chosen.solves_stages:
+        raise ValueError(
+            f"checkpoints= makes steps again from their states alone, and {method!r} finds its stages by Newton's "
+            "method, which does not find the same digits twice: leave checkpoints out, and the stages are kept"
+        )
+    if gradient in ("adjoint", "interpolated"):
+        backward = find_method(wishes.get("adjoint_method") or method)
+        if "split" in backward.options:
+            raise ValueError(
+                f"gradient={gradient!r} solves an equation that is not separable into positions and momenta, so the "
+                f"splitting method {backward.name!r} cannot solve it: name another as adjoint_method, such as "
+                "'dopri5', or use gradient='backprop', 'checkpoint' or 'reversible'"
+            )
+
+
+def _check_solve_options(gradient: str, options: Options) -> None:
+    """Raise ``ValueError`` for options that only backpropagation can do with."""
+    for name, only in (("batch", "shared"), ("compile", None)):
+        value = getattr(options, name)
+        if value != only:
+            raise ValueError(
+                f"{name}={value!r} works with gradient='backprop' only, and with neither a running cost nor a gradient "
+                f"with respect to t (here gradient={gradient!r})"
+            )
+
+
+def _solve(
+    f: Any, running_cost: Any, y0: State, t: Any, method: str, gradient: str, wishes: Wishes, solve: SolveOptions
+) -> tuple[Any, Tensor]:
+    """Return the states, and the costs if there is a ``running_cost``."""
+    options = read_options(solve)
+    _check_solve_options(gradient, options)
+    problem = Problem(f, y0, method, options)
+    moving, times = _read_times(t)
+    slope = partial(_flat_field, problem)
+    start = problem.y0
+    if moving is not None:
+        problem.y0 = moves_with_time(slope, moving[:1], start[None], sign=-1.0)[0]
+    cost = None if running_cost is None else cost_on_states(running_cost, problem)
+    readout = Readout(problem, times, cost)
+    functions = [*(f if isinstance(f, tuple) else (f,)), *([] if running_cost is None else [running_cost])]
+    if gradient == "backprop" or len(times) == 1:
+        outputs = readout.solve()
+    else:
+        parameters = find_parameters(functions, wishes.get("params"), options.args)
+        if torch.is_grad_enabled():
+
+            def evaluate(y: Tensor) -> Iterable[Tensor]:
+                yield problem.field.uncounted(times[0], y)
+                if cost is not None:
+                    yield cost(times[0], y)
+
+            check_declared(evaluate, problem.y0, parameters, gradient)
+        outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, parameters)
+    ys = outputs[0]
+    if moving is not None:
+        ys = torch.cat([start[None], moves_with_time(slope, moving[1:], ys[1:])])
+    if cost is None:
+        return problem.unflatten(ys), ys
+    between = outputs[1]
+    costs = torch.cat([between.new_zeros((1, *between.shape[1:])), between.cumsum(0)])
+    if moving is not None:
+        # c(tᵢ) = ∫ l dt from t₀ to tᵢ grows by l at its end, and shrinks by l where it begins
+        later = moves_with_time(cost, moving[1:], costs[1:], states=ys[1:])
+        first = moving[:1].expand(len(later))
+        later = moves_with_time(cost, first, later, sign=-1.0, states=start.expand_as(ys[1:]))
+        costs = torch.cat([costs[:1], later])
+    return problem.unflatten(ys), costs
+
+
+def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishes: Wishes) -> Gradient:
+    problem = readout.problem
+    if name == "checkpoint":
+        slots = wishes.get("checkpoints")
+        return Checkpoint(readout, parameters) if slots is None else RecursiveCheckpoint(readout, parameters, slots)
+    if name == "reversible":
+        return Reversible(readout, parameters)
+    rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
+    backward = Backward(
+        find_method(wishes.get("adjoint_method") or problem.method.name),
+        problem.options.rtol if rtol is None else rtol,
+        problem.options.atol if atol is None else atol,
+        wishes.get("deviation", "warn"),
+    )
+    return {"adjoint": Adjoint, "interpolated": Interpolated}[name](readout, parameters, backward)
+
+
+def _read_times(t: Any) -> tuple[Tensor | None, list[float]]:
+    """Return the times as a tensor if they need a gradient, (T,), and as floats."""
+    if not _has_gradient(t):
+        return None, check_times(t)
+    moving = t if isinstance(t, Tensor) else torch.stack([torch.as_tensor(time, dtype=torch.float64) for time in t])
+    return moving, check_times(moving.detach())
+
+
+def _flat_field(problem: Problem, t: Tensor, y: Tensor) -> Tensor:
+    return problem.field.f(t, y, *problem.field.args)

@@ -1,0 +1,68 @@
+"""Which tensors a gradient is wanted for: found in a module, or declared; and a look for those that were forgotten.
+
+Backpropagation finds them by itself. A gradient with a backward pass of its own has to be told, and one that was not
+told would be silently incomplete.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Parameters = Iterable[Tensor] | Tensor | None
+
+
+def find_parameters(functions: Iterable[Any], declared: Parameters, args: Iterable[Any]) -> tuple[Tensor, ...]:
+    """Return the tensors with ``requires_grad`` that ``functions`` depend on, each once.
+
+    They are those of every function that is a module, or a method of one, those ``declared``, and those in ``args``.
+
+    Raises:
+        TypeError: ``declared`` holds something other than tensors.
+    """
+    declared = [declared] if isinstance(declared, Tensor) else list(declared or ())
+    for given in declared:
+        if not isinstance(given, Tensor):
+            raise TypeError(f"params must be tensors, such as model.parameters(), got {type(given).__name__}")
+    owners = (getattr(function, "__self__", function) for function in functions)
+    found: list[Tensor] = [
+        parameter for owner in owners if isinstance(owner, nn.Module) for parameter in owner.parameters()
+    ]
+    found += [*declared, *(arg for arg in args if isinstance(arg, Tensor))]
+    return tuple({id(tensor): tensor for tensor in found if tensor.requires_grad}.values())
+
+
+def check_declared(
+    evaluate: Callable[[Tensor], Iterable[Tensor]], y0: Tensor, parameters: Iterable[Tensor], gradient: str
+) -> None:
+    """Raise ``ValueError`` if ``evaluate(y0)`` depends on a leaf that needs a gradient and is not in ``parameters``.
+
+    One evaluation with its graph, which is walked down to its leaves.
+    """
+    with torch.enable_grad():
+        y = y0.detach().requires_grad_()
+        results = list(evaluate(y))
+    known = [y, *parameters]
+    leaves = {id(tensor) for tensor in known if tensor.is_leaf}
+    inner = {(tensor.grad_fn, tensor.output_nr) for tensor in known if not tensor.is_leaf}
+    stack: list[tuple[Any, int]] = [(result.grad_fn, result.output_nr) for result in results]
+    forgotten = [result for result in results if result.requires_grad and result.is_leaf and id(result) not in leaves]
+    seen = set()
+    while stack:
+        node, output = stack.pop()
+        if node is None or (node, output) in inner or node in seen:
+            continue
+        leaf = getattr(node, "variable", None)
+        if leaf is None:
+            stack += node.next_functions
+        elif id(leaf) not in leaves:
+            forgotten.append(leaf)
+        seen.add(node)
+    if forgotten:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in forgotten[:5])
+        raise ValueError(
+            f"f uses {len(forgotten)} tensor{'s' * (len(forgotten) > 1)} that need{'s' * (len(forgotten) == 1)} a "
+            f"gradient (of the shape {shapes}) and gradient={gradient!r} was not told of: pass them as params=(…), or "
+            "make f an nn.Module that has them as parameters; gradient='backprop' finds them by itself"
+        )
