@@ -17,7 +17,7 @@ from ndelib.adjoints.reversible import Reversible
 from ndelib.adjoints.times import moves_with_time
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.methods import METHODS, closest, find_method
-from ndelib.solvers.options import Options, SolveOptions, check_times, read_options
+from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
@@ -183,8 +183,10 @@ def _apart(options: GradientOptions) -> tuple[Wishes, SolveOptions]:
     """Take the options that say how to differentiate from those that say how to solve."""
     wishes: Any = {name: value for name, value in options.items() if name in Wishes.__annotations__}
     solve: Any = {name: value for name, value in options.items() if name not in wishes}
-    if "adjoint_params" in solve:
-        raise TypeError("'adjoint_params' is an option of odeint_adjoint; here write params=…")
+    known = [*Wishes.__annotations__, *SolveOptions.__annotations__]
+    for name in solve:
+        if name not in known and name not in ELSEWHERE:
+            raise TypeError(f"{name!r} is not an option: {closest(name, [*known, 'method', 'gradient'])}")
     return wishes, solve
 
 

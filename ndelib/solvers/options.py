@@ -100,6 +100,10 @@ ELSEWHERE = {
     "dense_output": "write solve_ivp(…, dense=True)",
     "event_fn": "write solve_ivp(…, events=…)",
     "jac": "write jacobian=…",
+    "gradient": "it is one of ndelib.odeint; this function differentiates by backpropagation",
+    "params": "it is one of ndelib.odeint; backpropagation finds the parameters by itself",
+    "adjoint_params": "write odeint(…, params=…), or call odeint_adjoint",
+    "adjoint_options": "the options of a backward solve are those of the forward one",
 }
 """What SciPy and torchdiffeq call options, and what to write here."""
 
@@ -125,7 +129,7 @@ def check_times(t: Tensor | Sequence[float]) -> list[float]:
         else:
             t = torch.as_tensor(t, dtype=torch.float64)
     if t.requires_grad:
-        raise TypeError("t asks for a gradient (t.requires_grad is True), which odeint does not give: pass t.detach()")
+        raise TypeError("t asks for a gradient (t.requires_grad is True), which only ndelib.odeint gives: t.detach()")
     if t.ndim != 1 or t.numel() == 0:
         raise ValueError(f"t must be a non-empty vector of times, (T,); got the shape {tuple(t.shape)}")
     values: list[float] = t.double().tolist()
