@@ -51,7 +51,7 @@ class Checkpoint:
             first = end - stages - memories - 1
             own, end = saved[first:end], first
             replay.pull_back(n, own[0], own[1 : 1 + memories], own[1 + memories :] or None)
-        return replay.a + cotangents[0][0], replay.gradients
+        return replay.result()
 
 
 class RecursiveCheckpoint:
@@ -73,34 +73,36 @@ class RecursiveCheckpoint:
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Go back from the last step, over states that are made again and kept where it saves most."""
-        self.replay = Replay(self.readout, self.trail, self.parameters, cotangents)
+        replay = Replay(self.readout, self.trail, self.parameters, cotangents)
         steps = len(self.trail)
         if steps:
             slots = max(1, math.ceil(math.log2(steps))) if self.slots == "log" else self.slots
-            self._pull_back(0, steps, (saved[0],), slots - 1)
-        return self.replay.a + cotangents[0][0], self.replay.gradients
+            _pull_back(replay, 0, steps, (saved[0],), slots - 1)
+        return replay.result()
 
-    def _pull_back(self, first: int, last: int, state: Sequence[Tensor], slots: int) -> None:
-        """Go back over the steps from ``first`` to before ``last``; ``slots`` states can be kept besides ``state``.
 
-        A state is y and what the method remembers there.
-        """
-        while last - first > 1:
-            if slots == 0:
-                self.replay.pull_back(last - 1, *_apart(self._advance(state, first, last - 1)))
-                last -= 1
-            else:
-                middle = last - largest_right_part(last - first, slots)
-                self._pull_back(middle, last, self._advance(state, first, middle), slots - 1)
-                last = middle
-        self.replay.pull_back(first, *_apart(state))
+def _pull_back(replay: Replay, first: int, last: int, state: Sequence[Tensor], slots: int) -> None:
+    """Go back over the steps from ``first`` to before ``last``; ``slots`` states can be kept besides ``state``.
 
-    def _advance(self, state: Sequence[Tensor], first: int, last: int) -> Sequence[Tensor]:
-        """Return the state where step ``last`` begins, made from that of ``first``."""
-        for n in range(first, last):
-            step = self.replay.make(n, *_apart(state))
-            state = (step.y1, *step.memory)
-        return state
+    A state is y and what the method remembers there.
+    """
+    while last - first > 1:
+        if slots == 0:
+            replay.pull_back(last - 1, *_apart(_advance(replay, state, first, last - 1)))
+            last -= 1
+        else:
+            middle = last - largest_right_part(last - first, slots)
+            _pull_back(replay, middle, last, _advance(replay, state, first, middle), slots - 1)
+            last = middle
+    replay.pull_back(first, *_apart(state))
+
+
+def _advance(replay: Replay, state: Sequence[Tensor], first: int, last: int) -> Sequence[Tensor]:
+    """Return the state where step ``last`` begins, made from that of ``first``."""
+    for n in range(first, last):
+        step = replay.make(n, *_apart(state))
+        state = (step.y1, *step.memory)
+    return state
 
 
 def largest_right_part(steps: int, slots: int) -> int:

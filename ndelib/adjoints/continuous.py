@@ -78,11 +78,16 @@ class Adjoint:
             cost = cotangents[1][i - 1] if len(cotangents) > 1 else None
             a = self.go_back(times[i], times[i - 1], a, cost)
             a = a + wanted[i - 1]
+        self.let_go()
         return a, self.gradients
 
     def keep(self, saved: Sequence[Tensor]) -> None:
         """Take back what ``forward`` kept."""
         self.states = saved[0]
+
+    def let_go(self) -> None:
+        """Let go of it: what autograd frees after a backward pass is not to live on here."""
+        del self.states
 
     def go_back(self, start: float, end: float, a: Tensor, cost: Tensor | None) -> Tensor:
         """Return a(``end``) from a(``start``), between two requested times; add to the gradients of the parameters."""
@@ -158,7 +163,7 @@ class Adjoint:
         """Return f(t, y), and the product of a with its derivative (and of ``cost`` with that of the running cost)."""
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            dy = self.problem.field(t, y)
+            dy = self.problem.field.uncounted(t, y)
             pairs = [(dy, a)]
             if cost is not None:
                 assert self.readout.cost is not None
@@ -255,6 +260,10 @@ class Interpolated(Adjoint):
             k = [next(rest) for _ in range(stages)]
             step = Step(t, t1, y, y1, k, next(rest) if has_slope else None, None)
             self.path.append(Piece(step, self.problem.interpolate))
+
+    def let_go(self) -> None:
+        """Let go of the steps, and of their curves."""
+        del self.path
 
     def first(self, t: float, a: Tensor) -> Tensor:
         """Return what to solve for from ``t``: a alone."""

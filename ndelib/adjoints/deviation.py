@@ -38,8 +38,8 @@ def check_deviation(
 
     Raises:
         AdjointError: they differ by more than a hundred tolerances in some component and, as a whole, by more than a
-            hundredth of the size of the state. With ``policy="raise"`` one of the two is enough (and ten tolerances beside a
-            hundredth); ``"warn"`` gives an :class:`AdjointWarning` there.
+            hundredth of the size of the state. With ``policy="raise"`` one of the two is enough (and ten tolerances
+            beside a hundredth); ``"warn"`` gives an :class:`AdjointWarning` there.
     """
     if policy == "ignore" or found.numel() == 0:
         return
@@ -50,9 +50,9 @@ def check_deviation(
     if tolerances <= (WARN_AT if relative <= FAIL_AT else WARN_AT / 10):
         return
     message = (
-        f"gradient='adjoint' solves backwards for the state, and left the forward solution: at t = {t:.6g} it is off by "
-        f"{difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} of "
-        f"the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
+        f"gradient='adjoint' solves backwards for the state, and left the forward solution: at t = {t:.6g} it is off "
+        f"by {difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} "
+        f"of the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
     )
     if policy == "raise" or not (relative <= FAIL_AT or tolerances <= WARN_AT):
         raise AdjointError(message, t=t, h=0.0)

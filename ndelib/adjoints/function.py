@@ -19,13 +19,17 @@ class Gradient(Protocol):
 
 def solve_with(gradient: Gradient, y0: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return what ``gradient.forward`` gives, connected to ``y0`` and ``parameters`` by ``gradient.backward``."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        raise ValueError(
-            "inside vmap, grad, jvp, … of torch.func only gradient='backprop' works: the other gradients have a "
-            "backward pass of their own, which these transforms cannot see"
-        )
     outputs: tuple[Tensor, ...] = _Solve.apply(gradient, y0, *parameters)
     return outputs
+
+
+def check_no_transform(gradient: str) -> None:
+    """Raise ``ValueError`` inside a transform of ``torch.func``."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise ValueError(
+            f"inside vmap, grad, jvp, … of torch.func only gradient='backprop' works: gradient={gradient!r} has a "
+            "backward pass of its own, which these transforms cannot see"
+        )
 
 
 class _Solve(torch.autograd.Function):

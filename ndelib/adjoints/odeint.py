@@ -10,7 +10,7 @@ from torch import Tensor
 from ndelib import solvers
 from ndelib.adjoints.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
 from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
-from ndelib.adjoints.function import Gradient, solve_with
+from ndelib.adjoints.function import Gradient, check_no_transform, solve_with
 from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
 from ndelib.adjoints.readout import Readout, cost_on_states
 from ndelib.adjoints.reversible import Reversible
@@ -266,19 +266,23 @@ def _solve(
     cost = None if running_cost is None else cost_on_states(running_cost, problem)
     readout = Readout(problem, times, cost)
     functions = [*(f if isinstance(f, tuple) else (f,)), *([] if running_cost is None else [running_cost])]
-    if gradient == "backprop" or len(times) == 1:
-        outputs = readout.solve()
-    else:
+    parameters: tuple[Tensor, ...] = ()
+    tracked = gradient != "backprop" and len(times) > 1 and torch.is_grad_enabled()
+    if tracked:
+        check_no_transform(gradient)
         parameters = find_parameters(functions, wishes.get("params"), options.args)
-        if torch.is_grad_enabled():
 
-            def evaluate(y: Tensor) -> Iterable[Tensor]:
-                yield problem.field.uncounted(times[0], y)
-                if cost is not None:
-                    yield cost(times[0], y)
+        def evaluate(y: Tensor) -> Iterable[Tensor]:
+            yield problem.field.uncounted(times[0], y)
+            if cost is not None:
+                yield cost(times[0], y)
 
-            check_declared(evaluate, problem.y0, parameters, gradient)
+        check_declared(evaluate, problem.y0, parameters, gradient)
+        tracked = problem.y0.requires_grad or bool(parameters)
+    if tracked:
         outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, parameters)
+    else:
+        outputs = readout.solve()
     ys = outputs[0]
     if moving is not None:
         ys = torch.cat([start[None], moves_with_time(slope, moving[1:], ys[1:])])

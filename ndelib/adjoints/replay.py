@@ -109,6 +109,12 @@ class Replay:
             self.a_memory = own[len(inputs) - len(memory) :]
             self.a_slope = own[1] if before.f1 is not None else None
 
+    def result(self) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """Return the gradients with respect to y0 and the parameters, after the first step has been pulled back."""
+        for field in (self.problem.field, *(self.problem.halves or ())):
+            field.forget()
+        return self.a + self.wanted[0], self.gradients
+
     def _results(self, step: Step) -> tuple[list[Tensor], list[Tensor]]:
         """Return all of ``step`` that the loss depends on, and ∂L/∂ each of them."""
         results, cotangents = [step.y1], [self.a]

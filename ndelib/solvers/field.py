@@ -40,6 +40,10 @@ class CheckedField:
         low, high = min(start, end), max(start, end)
         self.low = self._beside(low, math.inf) if low in jumps else -math.inf
         self.high = self._beside(high, -math.inf) if high in jumps else math.inf
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the last evaluation, and of its graph."""
         self.last = Evaluation()
 
     def _beside(self, jump: float, towards: float) -> float:
