@@ -111,6 +111,7 @@ class Adjoint:
                         self.integrate(step, cost)
                     z = step.y1
                     longest = max(longest, abs(step.h))
+                    self.passed(step)
             except SolverError as error:
                 raise could_not_go_back(self.name, error) from error
         self.longest = longest
@@ -130,6 +131,9 @@ class Adjoint:
         there = self.states[self.readout.times.index(t)]
         check_deviation(y, there, options.rtol, options.atol, t, self.how.deviation)
         return a
+
+    def passed(self, step: Step) -> None:
+        """Let go of what lies behind ``step``."""
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and a."""
@@ -260,6 +264,12 @@ class Interpolated(Adjoint):
             k = [next(rest) for _ in range(stages)]
             step = Step(t, t1, y, y1, k, next(rest) if has_slope else None, None)
             self.path.append(Piece(step, self.problem.interpolate))
+
+    def passed(self, step: Step) -> None:
+        """Let go of the curves behind ``step``."""
+        sign = self.readout.direction
+        while len(self.path) > 1 and sign * self.path[-1].step.t >= sign * step.t1:
+            self.path.pop()
 
     def let_go(self) -> None:
         """Let go of the steps, and of their curves."""
