@@ -20,12 +20,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ndelib.adjoints.deviation import check_deviation, could_not_go_back
+from ndelib.adjoints.deviation import Policy, check_deviation, could_not_go_back
 from ndelib.adjoints.quadrature import gauss_points
 from ndelib.adjoints.readout import Readout
 from ndelib.adjoints.replay import Trail, add
@@ -48,7 +47,7 @@ class Backward:
     rtol: Tolerance
     atol: Tolerance
     """in units of the largest ∂L/∂y that comes in, so that the scale of a loss does not matter"""
-    deviation: Literal["warn", "raise", "ignore"]
+    deviation: Policy
 
 
 class Adjoint:

@@ -15,6 +15,8 @@ from ndelib.adjoints.errors import AdjointError, AdjointWarning
 from ndelib.solvers import SolverError
 from ndelib.solvers.control import Tolerance, values
 
+Policy = Literal["warn", "raise", "ignore"]
+
 WARN_AT = 100.0
 """tolerances: what global errors of a forward and a backward solve explain without an instability"""
 FAIL_AT = 1e-2
@@ -32,7 +34,8 @@ def check_deviation(
     rtol: Tolerance,
     atol: Tolerance,
     t: float,
-    policy: Literal["warn", "raise", "ignore"],
+    policy: Policy,
+    gradient: str = "adjoint",
 ) -> None:
     """Compare the state ``found`` on the way back with the one that was ``there`` on the way there, both (*).
 
@@ -50,7 +53,7 @@ def check_deviation(
     if tolerances <= (WARN_AT if relative <= FAIL_AT else WARN_AT / 10):
         return
     message = (
-        f"gradient='adjoint' solves backwards for the state, and left the forward solution: at t = {t:.6g} it is off "
+        f"gradient={gradient!r} walks the state back, and left the forward solution: at t = {t:.6g} it is off "
         f"by {difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} "
         f"of the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
     )

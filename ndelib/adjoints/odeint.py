@@ -10,6 +10,7 @@ from torch import Tensor
 from ndelib import solvers
 from ndelib.adjoints.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
 from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
+from ndelib.adjoints.deviation import Policy
 from ndelib.adjoints.function import Gradient, check_no_transform, solve_with
 from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
 from ndelib.adjoints.readout import Readout, cost_on_states
@@ -24,7 +25,6 @@ GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
 """The ways to differentiate a solve: the values of ``odeint``'s ``gradient``."""
 
 GradientName = Literal["backprop", "checkpoint", "adjoint", "interpolated", "reversible"]
-Deviation = Literal["warn", "raise", "ignore"]
 
 
 class GradientOptions(SolveOptions, total=False):
@@ -35,7 +35,7 @@ class GradientOptions(SolveOptions, total=False):
     adjoint_method: str | None
     adjoint_rtol: Tolerance | None
     adjoint_atol: Tolerance | None
-    deviation: Deviation
+    deviation: Policy
 
 
 class Wishes(TypedDict, total=False):
@@ -46,7 +46,7 @@ class Wishes(TypedDict, total=False):
     adjoint_method: str | None
     adjoint_rtol: Tolerance | None
     adjoint_atol: Tolerance | None
-    deviation: Deviation
+    deviation: Policy
 
 
 @overload
@@ -115,8 +115,8 @@ def odeint(
             number of steps. Steps are then made again several times (up to six for 100 000 steps and ``"log"``).
         adjoint_method, adjoint_rtol, adjoint_atol: with ``"adjoint"`` and ``"interpolated"``, how the backward equation
             is solved; as the forward one if ``None``. ``adjoint_atol`` is in units of the largest ∂L/∂y that comes in.
-        deviation: with ``"adjoint"``, what to do where the state on the way back is off by more than a hundred
-            tolerances: ``"warn"`` (and raise where it is lost), ``"raise"`` or ``"ignore"``.
+        deviation: with ``"adjoint"`` and ``"reversible"``, what to do where the state on the way back is off by more
+            than a hundred tolerances: ``"warn"`` (and raise where it is lost), ``"raise"`` or ``"ignore"``.
 
     Returns:
         The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.
@@ -305,7 +305,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
         slots = wishes.get("checkpoints")
         return Checkpoint(readout, parameters) if slots is None else RecursiveCheckpoint(readout, parameters, slots)
     if name == "reversible":
-        return Reversible(readout, parameters)
+        return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
     backward = Backward(
         find_method(wishes.get("adjoint_method") or problem.method.name),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ndelib.adjoints.deviation import Policy, check_deviation
 from ndelib.adjoints.readout import Readout
 from ndelib.adjoints.replay import Replay, Trail
 from ndelib.solvers.step import Step
@@ -16,8 +17,8 @@ from ndelib.solvers.step import Step
 class Reversible:
     """Nothing is kept but the last state and what the method remembers there; steps are walked back from it."""
 
-    def __init__(self, readout: Readout, parameters: Sequence[Tensor]) -> None:
-        self.readout, self.parameters = readout, parameters
+    def __init__(self, readout: Readout, parameters: Sequence[Tensor], deviation: Policy) -> None:
+        self.readout, self.parameters, self.deviation = readout, parameters, deviation
 
     def forward(self, y0: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Solve, and keep where the last step of each piece ended: a jump of f makes a method forget."""
@@ -32,18 +33,17 @@ class Reversible:
 
         outputs = self.readout.solve(watch)
         self.counts = [len(state) for state in ends]
-        return outputs, [tensor for state in ends for tensor in state]
+        return outputs, [y0, *(tensor for state in ends for tensor in state)]
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Undo every step, the last first, and make it again to differentiate it."""
         replay = Replay(self.readout, self.trail, self.parameters, cotangents)
         problem, ends = self.readout.problem, self.trail.ends
         assert problem.method.reverse is not None
-        last = len(self.trail)
-        end = len(saved)
+        last, options = len(self.trail), problem.options
+        kept = saved[1:]
         for (first, _), count in zip(reversed(self.trail.pieces), reversed(self.counts), strict=True):
-            state = saved[end - count : end]
-            end -= count
+            state, kept = kept[-count:], kept[:-count]
             replay.enter(first)
             undo = problem.method.reverse(problem.field, problem.statistics, **problem.options_of_method())
             for n in reversed(range(first, last)):
@@ -53,4 +53,6 @@ class Reversible:
                 state = (step.y1, *step.memory)
                 replay.pull_back(n, state[0], state[1:])
             last = first
+            if first == 0:  # here it is known what should come out: rounding errors may have grown on the way back
+                check_deviation(state[0], saved[0], options.rtol, options.atol, ends[0], self.deviation, "reversible")
         return replay.result()

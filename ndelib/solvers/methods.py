@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ndelib.solvers import implicit, multistep, runge_kutta, symplectic
+from ndelib.solvers import implicit, multistep, reversible, runge_kutta, symplectic
 from ndelib.solvers.step import Method
 
 METHODS: dict[str, Method] = {
@@ -12,6 +12,7 @@ METHODS: dict[str, Method] = {
     **implicit.METHODS,
     **multistep.METHODS,
     **symplectic.METHODS,
+    **reversible.METHODS,
 }
 
 ELSEWHERE = {

@@ -10,7 +10,7 @@ Yoshida, Phys. Lett. A 150 (1990) 262; Tao, Phys. Rev. E 94 (2016) 043303.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import accumulate
 
@@ -286,6 +286,20 @@ def _at(node: float, t: float, t1: float) -> float:
     return t1 if node == 1.0 else t + node * (t1 - t)
 
 
+def undo_symplectic_euler(
+    field: Field, statistics: Statistics, *, split: int, halves: Halves | None = None
+) -> StepFunction:
+    """Return the step that undoes one of symplectic Euler: first the drift, then the kick."""
+    undo = start_splitting(_DRIFT_FIRST, field, statistics, split=split, halves=halves)
+
+    def step(t1: float, y1: Tensor, t: float, f1: Tensor | None, before: Step | None = None) -> Step:
+        return undo(t1, y1, t, f1, None)._replace(memory=())  # symplectic Euler remembers nothing
+
+    return step
+
+
+_DRIFT_FIRST = replace(SYMPLECTIC_EULER, kicks=(0.0, 1.0), drifts=(1.0, 0.0))
+
 METHODS = {
     splitting.name: Method(
         splitting.name,
@@ -294,12 +308,25 @@ METHODS = {
         splitting.source,
         partial(start_splitting, splitting),
         options=frozenset({"split", "halves"}),
+        # Leapfrog and Yoshida's method are symmetric: a step with −h undoes one with h.
+        reverse=undo_symplectic_euler if splitting is SYMPLECTIC_EULER else partial(start_splitting, splitting),
     )
     for splitting in (SYMPLECTIC_EULER, LEAPFROG, YOSHIDA4)
 }
 METHODS["implicit_midpoint"] = Method(
-    "implicit_midpoint", 2, "symplectic", "Hairer, Lubich & Wanner, (I.1.7)", start_implicit_midpoint
+    "implicit_midpoint",
+    2,
+    "symplectic",
+    "Hairer, Lubich & Wanner, (I.1.7)",
+    start_implicit_midpoint,
+    reverse=start_implicit_midpoint,
 )
 METHODS["tao"] = Method(
-    "tao", 2, "symplectic", "Tao (2016), Phys. Rev. E 94, 043303", start_tao, options=frozenset({"split", "omega"})
+    "tao",
+    2,
+    "symplectic",
+    "Tao (2016), Phys. Rev. E 94, 043303",
+    start_tao,
+    options=frozenset({"split", "omega"}),
+    reverse=start_tao,
 )
