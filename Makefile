@@ -3,11 +3,11 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help environment book test serve chapter lint format text notebook release grade stamp bench lock clean
+.PHONY: help environment book test serve chapter lint format text notebook release grade stamp bench bench-memory lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 environment: ## create or update .venv; every other verb does that first
 	@$(PYTHON) tools/environment.py $(if $(filter file,$(origin PYTHON)),--default)
@@ -49,6 +49,9 @@ stamp: environment ## write the repository's address into setup cells and badges
 bench: environment ## compare speed with other libraries (all problems, or QUICK=1, or ONLY=mlp)
 	@$(PY) -m benchmarks.install
 	@_build/bench-venv/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
+
+bench-memory: environment ## memory of each gradient against the number of steps (some minutes)
+	@$(PY) -m benchmarks.gradient_memory
 
 lock: environment ## resolve requirements.in anew into requirements.lock
 	@$(PY) -m tools.lock

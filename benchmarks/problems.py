@@ -151,7 +151,7 @@ PROBLEMS = [
     Problem("robertson", "Robertson, stiff, batch 256", "robertson", 256, "float64", 4e4, "stiff", 1e-6, 1e-10),
     Problem(
         "mlp-gradient",
-        "2–64–64–2 tanh network, batch 256, with the gradient by backpropagation",
+        "2–64–64–2 tanh network, batch 256, with its gradient (by backpropagation where nothing else is said)",
         "network",
         256,
         "float32",

@@ -106,7 +106,7 @@ def test_a_solution_at_too_few_times_is_an_error() -> None:
 def test_a_field_is_the_same_in_numpy_and_torch(name: str) -> None:
     seen = []
 
-    def solve(f, y0, t):  # type: ignore[no-untyped-def]
+    def solve(f, y0, t, parameters):  # type: ignore[no-untyped-def]
         seen.append(f(t[0], y0))
         return y0
 

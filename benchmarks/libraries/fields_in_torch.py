@@ -14,8 +14,8 @@ torch.set_num_threads(1)
 
 TORCH = Arrays(torch.stack, lambda y: y.unbind(-1), torch.tanh)
 
-Solve = Callable[[Callable[[Any, Tensor], Tensor], Tensor, Tensor], Tensor]
-"""``solve(f, y0, t) -> ys``, (T, batch, d), with one of the libraries"""
+Solve = Callable[[Callable[[Any, Tensor], Tensor], Tensor, Tensor, list[Tensor]], Tensor]
+"""``solve(f, y0, t, parameters) -> ys``, (T, batch, d), with one of the libraries; ``parameters`` are those of ``f``"""
 
 
 def network_in_torch(dtype: torch.dtype) -> nn.Sequential:
@@ -49,10 +49,10 @@ def torch_solver(problem: Problem, solve: Solve, compiled: bool = False, remark:
 
     def solution(f: Callable[[Any, Tensor], Tensor]) -> Tensor:
         with torch.no_grad():
-            return solve(f, y0, t)
+            return solve(f, y0, t, parameters)
 
     def gradient(f: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        loss = solve(f, y0, t)[-1].square().sum()
+        loss = solve(f, y0, t, parameters)[-1].square().sum()
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)])
 
     run = gradient if problem.gradient else solution

@@ -17,6 +17,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ndelib, a step per sample": {"batch": "independent"},
     "ndelib, step compiled": {"compile": "step"},
     "ndelib, solve compiled": {"compile": "solve"},
+    "ndelib, checkpoint": {"gradient": "checkpoint"},
+    "ndelib, interpolated": {"gradient": "interpolated"},
+    "ndelib, adjoint": {"gradient": "adjoint"},
 }
 
 
@@ -27,7 +30,8 @@ def prepare(problem: Problem, variant: str) -> Solver:
     # Fixed steps are the same for all samples, and these options are for explicit methods.
     if (per_sample and problem.method != "dopri5") or (compiled and problem.method == "stiff"):
         raise Cannot("")
-    if options and problem.gradient:
+    # The other gradients are compared where there is one to compare, and with shared steps, uncompiled.
+    if options and problem.gradient != ("gradient" in options):
         raise Cannot("")
     method = METHODS[problem.method]
     if method not in {row.name for row in methods()}:
@@ -37,8 +41,8 @@ def prepare(problem: Problem, variant: str) -> Solver:
     else:
         options = options | {"step_size": problem.end / problem.steps}
 
-    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
-        return odeint(f, y0, t, method=method, **options)
+    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
+        return odeint(f, y0, t, method=method, params=parameters, **options)
 
     remark = "esdirk54" if problem.method == "stiff" else ""
     return torch_solver(problem, solve, compiled=compiled, remark=remark)

@@ -4,15 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torchdiffeq import odeint
+from torchdiffeq import odeint, odeint_adjoint
 
-from benchmarks.libraries.common import Solver
+from benchmarks.libraries.common import Cannot, Solver
 from benchmarks.libraries.fields_in_torch import torch_solver
 from benchmarks.problems import Problem
 
 
 def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be solved."""
+    adjoint = variant.endswith("adjoint")
+    if adjoint and not problem.gradient:
+        raise Cannot("")
     options: dict[str, Any] = {"method": problem.method, "rtol": problem.rtol, "atol": problem.atol}
     remark = ""
     if problem.method == "stiff":  # it has no implicit method of its own with an error estimate
@@ -22,7 +25,9 @@ def prepare(problem: Problem, variant: str) -> Solver:
         options |= {"options": {"step_size": problem.end / problem.steps}}
         remark = "the 3/8 rule"
 
-    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
+    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
+        if adjoint:
+            return odeint_adjoint(f, y0, t, adjoint_params=tuple(parameters), **options)
         return odeint(f, y0, t, **options)
 
     return torch_solver(problem, solve, remark=remark)

@@ -17,10 +17,10 @@ def prepare(problem: Problem, variant: str) -> Solver:
     if problem.method == "stiff":
         raise Cannot("has no implicit method with an error estimate")
 
-    def adaptive(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
+    def adaptive(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
         return odeint(f, y0, t, "dopri5", atol=problem.atol, rtol=problem.rtol)[1]
 
-    def fixed(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
+    def fixed(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
         assert problem.steps is not None
         steps = torch.linspace(0.0, problem.end, problem.steps + 1, dtype=t.dtype)
         return odeint(f, y0, steps, "rk4", save_at=t)[1]

@@ -18,7 +18,7 @@ def prepare(problem: Problem, variant: str) -> Solver:
     if problem.method == "rk4":
         raise Cannot("has no Runge–Kutta method of order 4")
 
-    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor) -> Tensor:
+    def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
         term = ODETerm(f)
         controller = IntegralController(atol=problem.atol, rtol=problem.rtol, term=term)
         adjoint = AutoDiffAdjoint(Dopri5(term=term), controller, backprop_through_step_size_control=False)
