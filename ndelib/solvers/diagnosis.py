@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ndelib.solvers.control import Tolerance, values
 from ndelib.solvers.errors import NewtonDidNotConverge, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
+from ndelib.solvers.reversible import MOST_APART
 from ndelib.solvers.step import Field, Method, Statistics, Step
 
 STIFF = 'the problem is stiff for an explicit method: try method="esdirk54"'
@@ -78,7 +79,13 @@ def step_size_too_small(
         worst = values(rejected.error / scale).abs().nan_to_num(math.inf)
         cause = f"{_name(int(worst.argmax()), worst)} sets the error"
         rate = spectral_radius(f, t, y)
-        if method.kind.startswith("explicit") and rate * abs(h) > 1:
+        if method.kind == "reversible" and ((rejected.y1 - rejected.memory[0]) / scale).abs().max() > MOST_APART / 2:
+            cause = (
+                f"The two copies of the state that {method.name} carries have come apart, and both have left the "
+                "solution: the flow contracts, and no step size makes a reversible method stable there. Use another "
+                "method; gradient='checkpoint' works with every one."
+            )
+        elif method.kind.startswith("explicit") and rate * abs(h) > 1:
             cause += f"; |λ|h is about {rate * abs(h):.2g}, so {STIFF}."
         elif rate * abs(h) > 1e-3:
             cause += (
