@@ -88,9 +88,14 @@ def test_with_an_address_the_install_line_is_pinned_quoted_and_guarded(book):
             "import sys",
             "",
             'if "google.colab" in sys.modules and importlib.util.find_spec("ndelib") is None:',
-            f'    %pip install -q --no-deps "ndelib @ {ADDRESS}/archive/refs/tags/v1.2.3.zip"',
+            f'    %pip install -q --no-deps "torchdiffeq==0.2.5" "ndelib @ {ADDRESS}/archive/refs/tags/v1.2.3.zip"',
             "import ndelib",
         ]
+
+
+def test_what_colab_lacks_is_installed_in_the_version_that_the_book_is_built_with():
+    locked = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert set(stamp.COLAB_LACKS) <= set(locked)
 
 
 def test_badge_stands_below_the_title_and_opens_the_readers_notebook_at_the_tag(book):

@@ -26,7 +26,11 @@ import ndelib
 
 device = ndelib.setup(seed=0)"""
 
-INSTALL = '    %pip install -q --no-deps "ndelib @ {address}/archive/refs/tags/v{version}.zip"'
+# What chapters import and Colab lacks, in the versions of requirements.lock. With --no-deps each brings only itself, so
+# whatever it needs must be something that Colab has.
+COLAB_LACKS = ("torchdiffeq==0.2.5",)
+
+INSTALL = '    %pip install -q --no-deps {lacking} "ndelib @ {address}/archive/refs/tags/v{version}.zip"'
 
 NO_ADDRESS = """\
     raise ImportError(
@@ -67,7 +71,8 @@ def library_version(root: Path) -> str:
 
 def setup_source(address: str, version: str) -> str:
     """Return the setup cell's source; with an empty address it installs from nowhere."""
-    install = INSTALL.format(address=address, version=version) if address else NO_ADDRESS
+    lacking = " ".join(f'"{pin}"' for pin in COLAB_LACKS)
+    install = INSTALL.format(lacking=lacking, address=address, version=version) if address else NO_ADDRESS
     return SETUP.format(install=install)
 
 

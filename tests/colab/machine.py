@@ -22,8 +22,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tools.common import BUILD, ROOT
+from tools.stamp import COLAB_LACKS
 
-BUILD_WHEELS = "build-wheels"  # folder of the base environment: what pip needs to build ndelib
+WHEELS = "wheels"  # folder of the base environment: what pip needs to build ndelib, and what comes with it
 REQUIREMENTS = Path(__file__).with_name("colab-requirements.txt")
 
 # Of the environment that the tests run in, what must not reach the machine: it would change which code runs there.
@@ -56,13 +57,14 @@ class Machine:
     def variables(self) -> dict[str, str]:
         """Return the environment variables of the kernel and of its pip, which has no package index.
 
-        Only the book's own archive and what builds it are to be had, so no test waits for an index to answer.
+        Only the book's own archive, what builds it, and in a folder the packages that the setup cell takes from the
+        index on Colab are to be had, so no test waits for an index to answer.
         """
         ours = {name: value for name, value in os.environ.items() if not name.startswith(HIDDEN)}
         ours |= {
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": (base_environment() / BUILD_WHEELS).as_uri(),  # pip splits a path at its spaces
+            "PIP_FIND_LINKS": (base_environment() / WHEELS).as_uri(),  # pip splits a path at its spaces
         }
         # Pip keeps the wheels it builds under the archive's address. Our port can come back with other contents, so
         # the cache must not outlive the run.
@@ -122,7 +124,7 @@ def base_environment() -> Path:
     torch = importlib.metadata.distribution("torch")
     backend = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
     pinned = REQUIREMENTS.read_text(encoding="utf-8")
-    key = (pinned, backend, sys.version, torch.version, str(torch.locate_file("torch")))
+    key = (pinned, backend, COLAB_LACKS, sys.version, torch.version, str(torch.locate_file("torch")))
     environment = BUILD / "colab" / hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     complete = environment / "complete"
     environment.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,9 @@ def base_environment() -> Path:
             subprocess.run([sys.executable, "-m", "venv", environment], check=True)
             pip = [str(environment / "bin" / "python"), "-m", "pip", "-qq"]
             subprocess.run([*pip, "install", "--no-deps", "--only-binary=:all:", "-r", str(REQUIREMENTS)], check=True)
-            subprocess.run([*pip, "download", "-d", str(environment / BUILD_WHEELS), *backend], check=True)
+            wheels = [*pip, "download", "-d", str(environment / WHEELS)]
+            subprocess.run([*wheels, *backend], check=True)
+            subprocess.run([*wheels, "--no-deps", "--only-binary=:all:", *COLAB_LACKS], check=True)
             link_torch(site_packages(environment))
             complete.touch()
     return environment

@@ -1,7 +1,8 @@
 """Colab's versions satisfy ndelib's floors, so that ``--no-deps`` in the setup cell leaves nothing out.
 
 pip resolves ndelib and what the chapters import for Colab's Python, where nothing else is to be had than stand-ins
-of Colab's versions: packages with a name and a version, and nothing in them. Any Python can do that, offline.
+of Colab's versions and of what the setup cell adds to them: packages with a name and a version, and nothing in them.
+Any Python can do that, offline.
 """
 
 import json
@@ -28,7 +29,8 @@ BESIDES = {"torch": "2.11.0", "numpy": "2.0.2"}
 
 
 def colab_versions() -> dict[str, str]:
-    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins()}
+    added = map(Requirement, stamp.COLAB_LACKS)
+    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in [*pins(), *added]}
     return pinned | BESIDES
 
 
