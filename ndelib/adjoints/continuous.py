@@ -205,7 +205,8 @@ class Adjoint:
     def tolerances(self, size: float) -> tuple[Tolerance, Tolerance]:
         """Return the tolerances of (y, a)."""
         options, how = self.problem.options, self.how
-        rtol = options.rtol if options.rtol is how.rtol else self._joined(options.rtol, how.rtol)
+        one_number = options.rtol is how.rtol and not isinstance(how.rtol, Tensor)
+        rtol = how.rtol if one_number else self._joined(options.rtol, how.rtol)
         return rtol, self._joined(options.atol, how.atol * size)
 
     def _joined(self, of_y: Tolerance, of_a: Tolerance) -> Tensor:

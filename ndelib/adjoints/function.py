@@ -46,14 +46,20 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             y0, parameters = ctx.gradient.backward(ctx.saved_tensors[ctx.inputs :], [c.detach() for c in cotangents])
-        gradients = [y0, *parameters]
-        if torch.is_grad_enabled():  # create_graph=True: somebody may want a second derivative
-            given = [i for i, g in enumerate(gradients) if g is not None]
-            inputs = (*ctx.saved_tensors[: ctx.inputs], *cotangents)
-            tracked = _FirstDerivative.apply(len(given), *(gradients[i] for i in given), *inputs)
-            for i, g in zip(given, tracked, strict=True):
-                gradients[i] = g
-        return (None, *gradients)
+        inputs = [*ctx.saved_tensors[: ctx.inputs], *cotangents]
+        return (None, *first_derivatives([y0, *parameters], inputs))
+
+
+def first_derivatives(gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """Return ``gradients``, which depend on ``inputs``, such that a derivative of them raises ``RuntimeError``."""
+    tracked = list(gradients)
+    if torch.is_grad_enabled():  # create_graph=True: somebody may want a second derivative
+        given = [i for i, g in enumerate(gradients) if g is not None]
+        for i, g in zip(
+            given, _FirstDerivative.apply(len(given), *(gradients[i] for i in given), *inputs), strict=True
+        ):
+            tracked[i] = g
+    return tracked
 
 
 class _FirstDerivative(torch.autograd.Function):

@@ -15,10 +15,10 @@ from ndelib.adjoints.function import Gradient, check_no_transform, solve_with
 from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
 from ndelib.adjoints.readout import Readout, cost_on_states
 from ndelib.adjoints.reversible import Reversible
-from ndelib.adjoints.times import moves_with_time
+from ndelib.adjoints.times import beside_jumps, has_gradient, moves_with_time, read_times
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.methods import METHODS, closest, find_method
-from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, check_times, read_options
+from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
@@ -128,7 +128,7 @@ def odeint(
     """
     wishes, solve = _apart(options)
     _check_wishes(gradient, method, wishes)
-    if gradient == "backprop" and not _has_gradient(t):
+    if gradient == "backprop" and not has_gradient(t):
         return solvers.odeint(f, y0, t, method=method, **solve)  # type: ignore[arg-type]
     return _solve(f, None, y0, t, method, gradient, wishes, solve)[0]
 
@@ -188,11 +188,6 @@ def _apart(options: GradientOptions) -> tuple[Wishes, SolveOptions]:
         if name not in known and name not in ELSEWHERE:
             raise TypeError(f"{name!r} is not an option: {closest(name, [*known, 'method', 'gradient'])}")
     return wishes, solve
-
-
-def _has_gradient(t: Any) -> bool:
-    times = [t] if isinstance(t, Tensor) else t if isinstance(t, (list, tuple)) else []
-    return any(isinstance(time, Tensor) and time.requires_grad for time in times)
 
 
 def _check_wishes(gradient: str, method: str, wishes: Wishes) -> None:
@@ -258,11 +253,14 @@ def _solve(
     options = read_options(solve)
     _check_solve_options(gradient, options)
     problem = Problem(f, y0, method, options)
-    moving, times = _read_times(t)
-    slope = partial(_flat_field, problem)
+    moving, times = read_times(t)
+    # Where f jumps, it is asked on the side of the solve: beyond t[0], before any other time.
+    beyond, before = partial(beside_jumps, options.step_at, times[-1]), partial(beside_jumps, options.step_at, times[0])
+    slope, last_slope = beyond(partial(_flat_field, problem)), before(partial(_flat_field, problem))
+    flow, last_flow = (slope, last_slope) if gradient == "backprop" else (None, None)
     start = problem.y0
     if moving is not None:
-        problem.y0 = moves_with_time(slope, moving[:1], start[None], sign=-1.0)[0]
+        problem.y0 = moves_with_time(slope, moving[:1], start[None], start[None], -1.0, flow)[0]
     cost = None if running_cost is None else cost_on_states(running_cost, problem)
     readout = Readout(problem, times, cost)
     functions = [*(f if isinstance(f, tuple) else (f,)), *([] if running_cost is None else [running_cost])]
@@ -273,6 +271,7 @@ def _solve(
         parameters = find_parameters(functions, wishes.get("params"), options.args)
 
         def evaluate(y: Tensor) -> Iterable[Tensor]:
+            problem.field.restrict(times[0], times[-1], options.step_at)
             yield problem.field.uncounted(times[0], y)
             if cost is not None:
                 yield cost(times[0], y)
@@ -285,17 +284,16 @@ def _solve(
         outputs = readout.solve()
     ys = outputs[0]
     if moving is not None:
-        ys = torch.cat([start[None], moves_with_time(slope, moving[1:], ys[1:])])
+        ys = torch.cat([start[None], moves_with_time(last_slope, moving[1:], ys[1:], ys[1:], flow=last_flow)])
     if cost is None:
         return problem.unflatten(ys), ys
     between = outputs[1]
     costs = torch.cat([between.new_zeros((1, *between.shape[1:])), between.cumsum(0)])
     if moving is not None:
         # c(tᵢ) = ∫ l dt from t₀ to tᵢ grows by l at its end, and shrinks by l where it begins
-        later = moves_with_time(cost, moving[1:], costs[1:], states=ys[1:])
-        first = moving[:1].expand(len(later))
-        later = moves_with_time(cost, first, later, sign=-1.0, states=start.expand_as(ys[1:]))
-        costs = torch.cat([costs[:1], later])
+        first = moves_with_time(beyond(cost), moving[:1], costs[:1], start[None], -1.0, flow)
+        later = moves_with_time(before(cost), moving[1:], costs[1:], outputs[0][1:], flow=last_flow)
+        costs = torch.cat([costs[:1], first + later])
     return problem.unflatten(ys), costs
 
 
@@ -307,21 +305,20 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     if name == "reversible":
         return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
+    method = find_method(wishes.get("adjoint_method") or problem.method.name)
+    if problem.adaptive and not method.adaptive:
+        known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
+        raise ValueError(
+            f"adjoint_method={method.name!r} makes fixed steps, and the forward solve chooses its own: there would be "
+            f"one step back between two requested times. Choose one of {known}; or give step_size, for both solves"
+        )
     backward = Backward(
-        find_method(wishes.get("adjoint_method") or problem.method.name),
+        method,
         problem.options.rtol if rtol is None else rtol,
         problem.options.atol if atol is None else atol,
         wishes.get("deviation", "warn"),
     )
     return {"adjoint": Adjoint, "interpolated": Interpolated}[name](readout, parameters, backward)
-
-
-def _read_times(t: Any) -> tuple[Tensor | None, list[float]]:
-    """Return the times as a tensor if they need a gradient, (T,), and as floats."""
-    if not _has_gradient(t):
-        return None, check_times(t)
-    moving = t if isinstance(t, Tensor) else torch.stack([torch.as_tensor(time, dtype=torch.float64) for time in t])
-    return moving, check_times(moving.detach())
 
 
 def _flat_field(problem: Problem, t: Tensor, y: Tensor) -> Tensor:

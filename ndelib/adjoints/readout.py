@@ -48,7 +48,8 @@ class Readout:
         if self.cost is None:
             return (ys,)
         if not integrals:
-            return ys, self.cost(self.times[0], self.problem.y0).new_zeros((0,))
+            cost = self.cost(self.times[0], self.problem.y0)
+            return ys, cost.new_zeros((0, *cost.shape))
         return ys, torch.stack(integrals)
 
     def asked(self, t: float, t1: float) -> range:
@@ -86,7 +87,8 @@ def cost_on_states(running_cost: Callable[..., Any], problem: Problem) -> Cost:
     """
 
     def cost(t: float | Tensor, y: Tensor) -> Tensor:
-        t = t if isinstance(t, Tensor) else time_like(t, y)
+        if not isinstance(t, Tensor):  # on the side of a jump that f is asked on
+            t = time_like(min(max(t, problem.field.low), problem.field.high), y)
         value = running_cost(t, problem.unflatten(y), *problem.options.args)
         if not isinstance(value, Tensor):
             raise TypeError(f"running_cost(t, y) must return a tensor, got {type(value).__name__}")

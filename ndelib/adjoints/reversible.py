@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ndelib.adjoints.deviation import Policy, check_deviation
+from ndelib.adjoints.deviation import Policy, check_deviation, could_not_go_back
 from ndelib.adjoints.readout import Readout
 from ndelib.adjoints.replay import Replay, Trail
-from ndelib.solvers.step import Step
+from ndelib.solvers.diagnosis import newton_did_not_converge
+from ndelib.solvers.step import Step, StepRejected
 
 
 class Reversible:
@@ -49,9 +50,13 @@ class Reversible:
             for n in reversed(range(first, last)):
                 t, t1 = ends[n], ends[n + 1]
                 after = Step(t, t1, state[0], state[0], [], None, None, tuple(state[1:]))
-                step = undo(t1, state[0], t, None, after)
-                state = (step.y1, *step.memory)
-                replay.pull_back(n, state[0], state[1:])
+                try:
+                    step = undo(t1, state[0], t, None, after)
+                    state = (step.y1, *step.memory)
+                    replay.pull_back(n, state[0], state[1:])
+                except StepRejected as refusal:  # the way there could be made: the way back has left it
+                    error = newton_did_not_converge(refusal.reason, t1, t - t1)
+                    raise could_not_go_back("reversible", error) from None
             last = first
             if first == 0:  # here it is known what should come out: rounding errors may have grown on the way back
                 check_deviation(state[0], saved[0], options.rtol, options.atol, ends[0], self.deviation, "reversible")

@@ -27,7 +27,9 @@ MAX_MATRICES = 6
 KAPPA = 0.03
 """Newton's method stops when what is left is below this part of the error that a step may make, or a smaller one."""
 SLOW = 0.1
-"""If an iteration leaves more than this part of the error, the next step gets a new Jacobian."""
+"""If an iteration leaves more than this part of the error, or is expected to, a step gets a new Jacobian."""
+FRESH = 0.01
+"""The part that an iteration with a new Jacobian is expected to leave."""
 SAME_H = 0.1
 """An LU decomposition serves all steps whose hγ differs from its own by at most this part."""
 
@@ -71,20 +73,28 @@ class SimplifiedNewton:
         self._lu: tuple[Tensor, Tensor] | None = None
         self._lu_h_gamma = math.nan
         self._eta = 1.0
-        self._rate = 0.0
+        self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
+        self._measured = 0.0  # that part in the last step; 0 if no stage took two iterations
 
     def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
         """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest.
 
+        A Jacobian that is off by E leaves about hγ|E| of the error in an iteration. So what was measured in short steps
+        says little about long ones: after a fast phase increments may be tiny with its Jacobian, and z far off.
+
         ``solves=False``: the stages are known, and only their gradients are wanted.
         """
-        self._h_gamma = h_gamma
         if not solves:
+            self._h_gamma = h_gamma
             return
-        if self._J is None or self._J.shape[:-1] != _at_least_vector(y).shape or self._rate > SLOW:
+        if self._measured > 0:
+            self._rate, self._rate_h_gamma = self._measured, self._h_gamma
+        self._h_gamma, self._measured = h_gamma, 0.0
+        expected = self._rate * max(1.0, abs(h_gamma / self._rate_h_gamma))
+        if self._J is None or self._J.shape[:-1] != _at_least_vector(y).shape or expected > SLOW:
             self.renew(t, y)
+            self._rate, self._rate_h_gamma = FRESH, h_gamma
         self._use_matrix(h_gamma)
-        self._rate = 0.0
         self._y0 = y.detach()
         self._scale = self._tolerance(y.detach())
 
@@ -119,7 +129,7 @@ class SimplifiedNewton:
             z, failure = self._iterate(t, known, z)
             if not failure:
                 return z
-            self._rate = 1.0  # whatever comes next, the next step needs a Jacobian of its own
+            self._measured = 1.0  # whatever comes next, the next step needs a Jacobian of its own
             if again and failure != TOO_SLOW:
                 break
             if not again and (failure != TOO_SLOW or matrices == 2):
@@ -139,7 +149,7 @@ class SimplifiedNewton:
                 return z, "met an infinity or NaN"
             if before < math.inf:  # two increments show the rate of convergence
                 rate = size / before
-                self._rate = max(self._rate, rate)
+                self._measured = max(self._measured, rate)
                 if rate >= 1:
                     return z, "diverges"
                 eta = rate / (1 - rate)

@@ -15,6 +15,7 @@ from ndelib.solvers.problem import Problem
 
 ADAPTIVE = [m.name for m in METHODS.values() if m.adaptive]
 EXPLICIT = [name for name in ADAPTIVE if METHODS[name].kind == "explicit Runge–Kutta"]
+REVERSIBLE = [name for name in ADAPTIVE if METHODS[name].kind == "reversible"]
 
 
 def tensor(*numbers, dtype=torch.float64):
@@ -149,7 +150,7 @@ def test_min_and_max_step_first_step_and_max_steps():
         odeint(rotation, y0, [0, 60.0], max_steps=10)
 
 
-@pytest.mark.parametrize("name", EXPLICIT)
+@pytest.mark.parametrize("name", [*EXPLICIT, *REVERSIBLE])
 def test_a_jump_named_in_step_at_costs_no_order_and_is_asked_on_the_right_side(name):
     def f(t, y):
         assert t != 1.0, "asked at the jump itself"
@@ -161,7 +162,7 @@ def test_a_jump_named_in_step_at_costs_no_order_and_is_asked_on_the_right_side(n
     assert 1.0 in sol.t
     back = odeint(f, sol.y[-1], [2.0, 0.0], method=name, step_at=[1.0], rtol=tol, atol=tol)
     assert abs(back[-1].item() - 1.0) < 100 * tol
-    if METHODS[name].order > 3:
+    if METHODS[name].order > 3 and name in EXPLICIT:  # an unnamed jump throws the copies of a reversible one apart
         assert sol.nfe < 0.7 * solve_ivp(f_without_assert, (0, 2), tensor(1.0), method=name, rtol=tol, atol=tol).nfe
 
 
@@ -213,7 +214,7 @@ def test_inside_vmap_a_whole_batch_shares_its_steps():
     assert torch.allclose(gradient, -math.sin(1.0) * exact.sum(1), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", EXPLICIT)
+@pytest.mark.parametrize("name", [*EXPLICIT, *REVERSIBLE])
 def test_gradients_do_not_flow_through_the_choice_of_steps(name):
     def solve(y0, rate):
         return odeint(lambda t, y: torch.sin(rate * y) + t, y0, [0.0, 0.3, 0.7], method=name, rtol=1e-4, atol=1e-4)[1:]

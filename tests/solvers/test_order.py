@@ -43,7 +43,9 @@ def measured_order(name: str, problem: str, steps: int = 0, **options) -> float:
     """Return the slope of the error between ``steps`` and 1.5 ``steps``; 0: from where the error is SMALL."""
     f, solution, end = PROBLEMS[problem]
     order = METHODS[name].order
-    if order < 5:
+    if METHODS[name].kind == "reversible":
+        end *= 0.2  # what the two copies of the state differ by may grow with time: test_reversible_steps.py
+    elif order < 5:
         end *= 0.4  # less time to wait; high orders need the length, or their error drowns in rounding
     t = torch.tensor([0.0, end], dtype=torch.float64)
     start, exact = solution(t[0]), solution(t[1])
@@ -72,8 +74,14 @@ def test_measured_order_is_the_stated_order(name, problem):
         with pytest.raises(TypeError, match="view_as_real"):
             measured_order(name, problem, steps=20)
         return
+    order, kind = METHODS[name].order, METHODS[name].kind
+    if kind == "reversible" and problem == "forced scalar":
+        return  # a contraction, where the copies part and hide the order: test_reversible_steps.py
     tight = {"rtol": 1e-12, "atol": 1e-12} if implicit else {}  # of Newton's method: no error but the method's
-    assert measured_order(name, problem, **tight) == pytest.approx(METHODS[name].order, abs=0.15)
+    measured = measured_order(name, problem, **tight)
+    # Where p is odd the copies of a coupled method err by ±C h^(p+1) a step: their mean is of order p + 1.
+    between = kind == "reversible" and order % 2 == 1
+    assert order - 0.15 < measured < order + 0.15 + between
 
 
 SLIPS = [(name, i) for name, tableau in TABLEAUS.items() for i in range(1, len(tableau.c))]

@@ -165,7 +165,7 @@ def test_evaluations_are_those_that_were_made(method, dense):
     implicit = "implicit" in next(m.kind for m in methods() if m.name == method)
     solution = solve_ivp(
         f,
-        (0.0, 6.0),
+        (0.0, 2.0 if method == "reversible_dopri5" else 6.0),  # which a limit cycle throws off: it attracts
         vector(2.0, 0.0),
         method=method,
         dense=dense,
