@@ -1,7 +1,7 @@
-"""The judge: holds all tests, runs them on stand-ins for a student's names, and never runs a line of the student's code.
+"""The judge: holds all tests, runs them on stand-ins for a student's names, and runs no line of the student's code.
 
-``python -m tools.grading.judge`` reads JSON lines, the assignment first and then submissions, and writes one JSON line for
-each. What comes out of the sandbox is rebuilt from plain data, and compared here by this process's own torch.
+``python -m tools.grading.judge`` reads JSON lines, the assignment first and then submissions, and writes one JSON line
+for each. What comes out of the sandbox is rebuilt from plain data, and compared here by this process's own torch.
 """
 
 import contextlib
@@ -16,7 +16,8 @@ from typing import Any
 
 from ndelib.exercises.engine import needed_names, run_test
 from tools.assignments import MasterQuestion
-from tools.grading.sandbox import Limits, Sandbox, adopt_orphans
+from tools.grading.sandbox import Sandbox, adopt_orphans, die_with_parent
+from tools.grading.walls import Limits
 from tools.grading.worker.peer import Peer, TooLong
 from tools.grading.worker.values import Reference
 from tools.grading.worker.wire import Gone, Silent, Wire
@@ -63,6 +64,7 @@ class Submission:
     def __init__(self, cells: list[str], limits: Limits):
         self.errors: list[dict[str, Any]] = []
         self.ends: list[str] = []
+        self.status = "crashed"
         self._cells, self._limits = cells, limits
         self._until = time.monotonic() + limits.wall_s
         self._skip: set[int] = set()
@@ -100,9 +102,10 @@ class Submission:
             peer.wire.deadline = min(time.monotonic() + START_S, self._until)
             found = peer.request({"do": "run", "cells": self._cells, "skip": sorted(self._skip)})
             self.errors = _checked_errors(found)
-            self._peer = peer
+            self._peer, self.status = peer, "graded"
         except (Gone, Silent) as end:
             what = self._end(end)
+            self.status = "time limit" if isinstance(end, Silent) else "crashed"
             if at >= 0:
                 self._skip.add(at)
                 what = f"the cell that begins with `{first_line(self._cells[at])}` {what}"
@@ -142,15 +145,17 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
     submission = Submission(cells, limits)
     start = time.monotonic()
     try:
-        try:
+        with contextlib.suppress(Gone, Silent):  # every test will say so
             submission.peer()
-        except (Gone, Silent):
-            pass  # every test will say so
         ran = time.monotonic()
-        verdicts = {
-            question["name"]: [_run(submission, test, question["name"]) for test in question["tests"]]
-            for question in questions
-        }
+        # The public ones first: their messages are shown to the student, who may not learn from them what the
+        # functions were called with in hidden ones.
+        verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
+        for hidden in (False, True):
+            for question in questions:
+                for place, test in enumerate(question["tests"]):
+                    if test["hidden"] == hidden:
+                        verdicts[question["name"]][place] = _run(submission, test, question["name"])
     finally:
         submission.close()
     errors = [
@@ -158,6 +163,7 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
         for error in submission.errors
     ]
     return {
+        "status": submission.status,
         "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
         "tests": verdicts,
         "errors": [*submission.ends, *errors],
@@ -230,6 +236,7 @@ def first_line(source: str) -> str:
 
 def main() -> None:
     """Judge what comes in on the standard input."""
+    die_with_parent()
     adopt_orphans()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # nothing that a test prints is an answer

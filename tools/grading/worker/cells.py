@@ -11,15 +11,22 @@ from .limits import TimeLimit, time_limit
 LONGEST_TEXT = 500
 
 
+class _Shell(InteractiveShell):
+    """IPython that neither keeps results nor writes: what went wrong is in the result of a cell."""
+
+    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+        """Show nothing."""
+
+    def showsyntaxerror(self, *args: Any, **kwargs: Any) -> None:
+        """Show nothing."""
+
+
 class Notebook:
     """A student's notebook as it runs; ``names`` are its variables."""
 
     def __init__(self, cell_limit_s: float):
-        HistoryManager.enabled = False  # it is a database on disk
-        self._shell = InteractiveShell.instance()
-        self._shell.cache_size = 0  # results are not kept
-        self._shell.showtraceback = lambda *args, **kwargs: None  # what went wrong is in the result
-        self._shell.showsyntaxerror = lambda *args, **kwargs: None
+        HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
+        self._shell = _Shell.instance(history_load_length=0, cache_size=0)
         self._limit_s = cell_limit_s
 
     @property

@@ -1,4 +1,4 @@
-"""What the worker may use, set by the worker itself before it reads a line of a student's code; nothing takes it back."""
+"""What the worker may use: it sets its own limits, before it reads any student's code, and cannot take them back."""
 
 import contextlib
 import os

@@ -25,7 +25,7 @@ DTYPES = {
     )
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-ARRAYS = {np.dtype(name).str for name in ("f8", "f4", "f2", "c16", "c8", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?")}
+ARRAYS = {np.dtype(kind).str for kind in [*np.typecodes["AllInteger"], "e", "f", "d", "F", "D", "?"]}
 
 
 class BadMessage(Exception):
@@ -106,7 +106,8 @@ class Encoder:
         except Exception:
             text = ""
         number, returned = self._export(value)
-        return {"!": "own" if returned else "object", "number": number, "callable": callable(value), "text": text[:SHOWN]}
+        kind = "own" if returned else "object"
+        return {"!": kind, "number": number, "callable": callable(value), "text": text[:SHOWN]}
 
     def _tensor(self, tensor: torch.Tensor) -> dict[str, Any]:
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()

@@ -27,6 +27,7 @@ class Wire:
     def __init__(self, connection: socket.socket):
         self.deadline: float | None = None
         self._socket = connection
+        self._buffer = bytearray()
 
     def send(self, message: dict[str, Any], blob: bytes | bytearray = b"") -> None:
         """Send one message."""
@@ -46,7 +47,8 @@ class Wire:
         json_size, blob_size = HEAD.unpack(self._read(HEAD.size))
         if json_size > LARGEST_JSON or blob_size > LARGEST_BLOB:
             raise Gone("a message is too large")
-        text, blob = self._read(json_size), self._read(blob_size)
+        body = self._read(json_size + blob_size)
+        text, blob = body[:json_size], body[json_size:]
         try:
             message = json.loads(bytes(text))
         except (ValueError, RecursionError):
@@ -57,19 +59,19 @@ class Wire:
 
     def _read(self, size: int) -> memoryview:
         # Grows with what has come: a header alone must not make this side reserve memory.
-        parts = bytearray()
-        while len(parts) < size:
+        while len(self._buffer) < size:
             try:
                 self._wait()
-                part = self._socket.recv(min(size - len(parts), 2**20))
+                came = self._socket.recv(2**18)
             except TimeoutError:
                 raise Silent from None
             except OSError:
                 raise Gone from None
-            if not part:
+            if not came:
                 raise Gone("it has ended")
-            parts += part
-        return memoryview(parts)
+            self._buffer += came
+        part, self._buffer = self._buffer[:size], self._buffer[size:]
+        return memoryview(part)
 
     def _wait(self) -> None:
         if self.deadline is not None:
