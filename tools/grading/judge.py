@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from ndelib.exercises.engine import needed_names, run_test
 from tools.assignments import MasterQuestion
 from tools.grading.sandbox import Sandbox, adopt_orphans, die_with_parent
 from tools.grading.walls import Limits
+from tools.grading.worker.limits import WALL
 from tools.grading.worker.peer import Peer, TooLong
 from tools.grading.worker.values import Reference
 from tools.grading.worker.wire import Gone, Silent, Wire
@@ -26,7 +29,6 @@ STARTS = 4
 """How often the worker of one submission is started: a cell or a call that ends it is left out the next time."""
 GRACE_S = 5.0
 START_S = 120.0
-TEST_S = 60.0
 
 
 class StudentObject:
@@ -65,7 +67,7 @@ class Submission:
         self.errors: list[dict[str, Any]] = []
         self.ends: list[str] = []
         self.status = "crashed"
-        self._cells, self._limits = cells, limits
+        self.limits, self._cells = limits, cells
         self._until = time.monotonic() + limits.wall_s
         self._skip: set[int] = set()
         self._starts = 0
@@ -78,14 +80,14 @@ class Submission:
             if self._starts == STARTS:
                 raise Gone(self.ends[-1])
             if time.monotonic() > self._until:
-                raise Gone(f"the notebook took longer than {self._limits.wall_s:g} s")
+                raise Gone(f"the notebook took longer than {self.limits.wall_s:g} s")
             self._starts += 1
             self._start()
         return self._peer
 
     def _start(self) -> None:
         at = -1
-        self._sandbox = Sandbox(self._limits)
+        self._sandbox = Sandbox(self.limits)
         peer = Peer(Wire(self._sandbox.connection), _stand_in)
 
         def progress(message: dict[str, Any]) -> None:
@@ -94,7 +96,7 @@ class Submission:
             if type(number) is not int or not -1 <= number < len(self._cells):
                 raise Gone("it reports a cell that there is not")
             at = number
-            limit = START_S if number == -1 else self._limits.cell_s + GRACE_S
+            limit = START_S if number == -1 else WALL * self.limits.cell_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
         peer.handlers["progress"] = progress
@@ -175,7 +177,8 @@ def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
     """Run one test, and whatever happens return a verdict."""
     passed, message = False, ""
     try:
-        with submission.limited(TEST_S) as peer, _alarm(TEST_S + GRACE_S):
+        seconds = WALL * submission.limits.call_s + GRACE_S
+        with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
             namespace = {}
             for name in needed_names(test):
                 there, value = peer.request({"do": "get", "name": name})
@@ -186,7 +189,7 @@ def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
             peer.forget()
             peer.request({"do": "forget"})
     except TooLong as error:
-        message = f"It took too long, more than {submission._limits.call_s:g} s. {error}"
+        message = f"It took too long. {error}"
         with contextlib.suppress(Gone, Silent):
             peer.forget()
             peer.request({"do": "forget"})
@@ -242,6 +245,7 @@ def main() -> None:
     os.dup2(2, 1)  # nothing that a test prints is an answer
     key = json.loads(sys.stdin.readline())
     limits = Limits(**key["limits"])
+    torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
     for line in sys.stdin:
         print(json.dumps(judge(json.loads(line), key["questions"], limits)), file=answers, flush=True)
 
