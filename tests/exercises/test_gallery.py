@@ -144,7 +144,7 @@ GALLERY: dict[str, Entry] = {
     "right": Entry(RIGHT, EVERYTHING),
     "wrong": Entry(WRONG, NOTHING),
     "an endless loop in a cell": Entry([*RIGHT, "while True: pass"], EVERYTHING, "TimeLimit"),
-    "an endless loop that catches everything": Entry([*RIGHT, STUBBORN], EVERYTHING, "endless loop"),
+    "an endless loop that catches everything": Entry([*RIGHT, STUBBORN], EVERYTHING, "`while True:`"),
     "an endless loop in an answer": Entry(
         [*RIGHT, "def refuse(x):\n    while True: pass"], {"q1": 3, "q2": 3, "q3": 1}, "too long"
     ),

@@ -112,6 +112,8 @@ def serve(config: dict[str, Any]) -> None:
     def forget(message: dict[str, Any]) -> None:
         peer.forget()
 
+    # A process that a student's code forks goes on where it is, but does not answer in this one's place.
+    os.register_at_fork(after_in_child=peer.wire.close)
     peer.handlers.update(run=run, get=get, forget=forget)
     peer.progress({"do": "progress", "cell": -1})
     peer.serve_forever()

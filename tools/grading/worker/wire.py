@@ -29,6 +29,10 @@ class Wire:
         self._socket = connection
         self._buffer = bytearray()
 
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
     def send(self, message: dict[str, Any], blob: bytes | bytearray = b"") -> None:
         """Send one message."""
         text = json.dumps(message, separators=(",", ":")).encode()
