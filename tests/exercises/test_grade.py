@@ -1,4 +1,4 @@
-"""`make grade`: every assignment judged as the student's checker does; a run that is killed goes on; bad input is told."""
+"""`make grade`: judged as the student's checker does; a run that is killed goes on; bad input is told."""
 
 import csv
 import os
@@ -128,7 +128,8 @@ from tools.grade import Options, judge_all
 from tools.grading.submissions import Submission
 
 fresh = types.SimpleNamespace(questions=QUESTIONS, name="99_synthetic")
-class_ = [Submission(Path("."), str(n), [*RIGHT, f"kinds['b'] += {n} % 2", "import time; time.sleep(0.3)"]) for n in range(6)]
+tails = [[f"kinds['b'] += {n} % 2", "import time; time.sleep(0.3)"] for n in range(6)]
+class_ = [Submission(Path("."), str(n), [*RIGHT, *tail]) for n, tail in enumerate(tails)]
 found = judge_all(class_, fresh, Options(Path(sys.argv[1]), workers=2))
 print({name: outcome["scores"] for name, outcome in sorted(found.items())})
 """
@@ -177,7 +178,7 @@ def test_code_is_read_whatever_the_metadata_say(tmp_path: Path):
     path.write_text('{"worksheets": [{"cells": [{"cell_type": "code", "input": "x"}]}]}')
     assert read_code(path) == ["x"]
     path.write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="nobody can read|broken"):
+    with pytest.raises(ValueError, match="JSON"):
         read_code(path)
 
 

@@ -23,6 +23,7 @@ from tools.assignments import MasterQuestion
 from tools.common import ROOT, Problem
 from tools.grading.walls import Limits
 
+CONNECT_S = 20
 Outcome = dict[str, Any]
 _mine = threading.local()
 
@@ -152,7 +153,7 @@ def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Iterator[t
     except ImportError:
         raise Problem("for a cluster, install distributed: .venv/bin/pip install distributed") from None
     try:
-        client = Client(address, timeout=20)
+        client = Client(address, timeout=CONNECT_S)
     except OSError as error:
         raise Problem(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
