@@ -21,6 +21,8 @@ COMMON = 0.25
 """A fingerprint that more than this share of the class has says nothing: it is the usual way to write it."""
 LEAST_CLASS = 8
 LEAST_SHARED = 3
+LONGEST_CELL = 50_000
+"""Characters of a cell that are looked at: the tokenizer's time can grow with the square of a text's length."""
 _NO_TOKENS = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 
 
@@ -38,7 +40,7 @@ def tokens(source: str) -> list[str]:
     """Return the tokens of a cell with names, numbers and texts made equal; as far as it can be read."""
     found = []
     try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        for token in tokenize.generate_tokens(io.StringIO(source[:LONGEST_CELL]).readline):
             if token.type in _NO_TOKENS:
                 continue
             if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
