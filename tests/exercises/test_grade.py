@@ -128,9 +128,9 @@ from tools.grade import Options, judge_all
 from tools.grading.submissions import Submission
 
 fresh = types.SimpleNamespace(questions=QUESTIONS, name="99_synthetic")
-tails = [[f"kinds['b'] += {n} % 2", "import time; time.sleep(0.3)"] for n in range(6)]
+tails = [[f"kinds['b'] += {n} % 2", "import time; time.sleep(0.3)"] for n in range(4)]
 class_ = [Submission(Path("."), str(n), [*RIGHT, *tail]) for n, tail in enumerate(tails)]
-found = judge_all(class_, fresh, Options(Path(sys.argv[1]), workers=2))
+found = judge_all(class_, fresh, Options(Path(sys.argv[1]), workers=1))
 print({name: outcome["scores"] for name, outcome in sorted(found.items())})
 """
 
@@ -139,22 +139,21 @@ def test_a_run_that_is_killed_loses_nothing_and_leaves_nothing(tmp_path: Path):
     command = [sys.executable, "-c", RUN, str(tmp_path / "out")]
     results = tmp_path / "out" / "results"
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 200
+    until = time.monotonic() + 400
     while not list(results.glob("[0-9a-f]*.json")) and time.monotonic() < until:
         time.sleep(0.01)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = {path: path.stat().st_mtime_ns for path in results.glob("[0-9a-f]*.json")}
-    assert 0 < len(kept) < 6
+    assert 0 < len(kept) < 4
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
     resumed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert f"{len(kept)} of 6 were judged in an earlier run" in resumed.stdout
+    assert f"{len(kept)} of 4 were judged in an earlier run" in resumed.stdout
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    again = subprocess.run([*command[:3], str(tmp_path / "anew")], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert again.stdout.splitlines()[-1] == resumed.stdout.splitlines()[-1]
-    assert "'1': {'q1': 3, 'q2': 3, 'q3': 1}" in again.stdout
+    marks = {str(n): {"q1": 3, "q2": 3, "q3": 1 if n % 2 else 3} for n in range(4)}
+    assert resumed.stdout.splitlines()[-1] == str(marks)
 
 
 @pytest.mark.parametrize(
