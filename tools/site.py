@@ -29,7 +29,7 @@ from tools.execute import bring_up_to_date, executed_chapter, library_key
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
-PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "references.md")
+PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md")
 
 WITHDRAWN = 'role="doc-biblioentry"'
 

@@ -68,14 +68,28 @@ def _run(test: Test, namespace: dict[str, Any]) -> str:
 
 def _explain(error: Exception, environment: dict[str, Any], namespace: dict[str, Any]) -> str:
     """Say in a sentence what ``error`` is, with the line of the student's code that raised it, if one did."""
-    kind = f"{type(error).__name__}: {error}".rstrip(": ")
-    frames = list(traceback.walk_tb(error.__traceback__))
-    in_student_code = [(frame, line) for frame, line in frames if frame.f_globals is namespace]
-    if in_student_code:
-        frame, line = in_student_code[-1]
-        source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
-        where = f"in line {line} of its cell" + (f", `{source}`" if source else "")
-        return f"Your `{frame.f_code.co_name}` stopped with {kind}\n{where}."
+    there = getattr(error, "explanation", "")  # raised in another process, and explained there
+    if there and isinstance(there, str):
+        return there
+    line = students_line(error, namespace)
+    if line:
+        return line
     if isinstance(error, AssertionError):
         return str(error) or "The result is not as expected."
-    return f"The test could not work with what your code gave: {kind}."
+    return f"The test could not work with what your code gave: {_kind(error)}."
+
+
+def students_line(error: BaseException, namespace: dict[str, Any]) -> str:
+    """Say which line of the code whose global variables are ``namespace`` raised ``error``; empty if none did."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    in_student_code = [(frame, line) for frame, line in frames if frame.f_globals is namespace]
+    if not in_student_code:
+        return ""
+    frame, line = in_student_code[-1]
+    source = linecache.getline(frame.f_code.co_filename, line, frame.f_globals).strip()
+    where = f"in line {line} of its cell" + (f", `{source}`" if source else "")
+    return f"Your `{frame.f_code.co_name}` stopped with {_kind(error)}\n{where}."
+
+
+def _kind(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")

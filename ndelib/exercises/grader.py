@@ -4,8 +4,10 @@ import difflib
 import json
 import sys
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypedDict
 
+from ndelib.exercises import session
 from ndelib.exercises.engine import Test, run_test
 from ndelib.exercises.report import QuestionReport, Report
 
@@ -30,6 +32,7 @@ class Grader:
         self.assignment: str = data["assignment"]
         self.questions: dict[str, Question] = {question["name"]: question for question in data["questions"]}
         self._reports: dict[str, QuestionReport] = {}
+        session.watch()
 
     def __repr__(self) -> str:
         return f"Grader for {self.assignment}: {', '.join(self.questions)}"
@@ -52,6 +55,23 @@ class Grader:
             namespace = _callers_variables()
         self._reports = {name: self._check_one(q, namespace) for name, q in self.questions.items()}
         return Report(list(self._reports.values()), self._progress())
+
+    def export(self, folder: str | Path = ".", namespace: dict[str, Any] | None = None) -> Report:
+        """Check every question, and save what was run in this session as a notebook to hand in.
+
+        The file is ``NN_name_submission.ipynb`` in ``folder``; Colab offers it as a download. ``namespace`` is as in
+        ``check``. Points do not depend on this file more than on the notebook itself: either may be handed in.
+        """
+        if namespace is None:
+            namespace = _callers_variables()
+        report = self.check_all(namespace)
+        path = session.save(self.assignment, Path(folder))
+        if path is None:
+            saved = "Nothing is saved, because this is no notebook: run it in Jupyter or on Colab."
+        else:
+            session.offer(path)
+            saved = f"Saved as `{path}`. Hand in this file, or the notebook itself."
+        return Report(report.questions, f"{report.footer}\n{saved}")
 
     def _check_one(self, question: Question, namespace: dict[str, Any]) -> QuestionReport:
         verdicts = tuple(run_test(test, question["name"], namespace) for test in question["tests"])

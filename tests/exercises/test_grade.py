@@ -1,8 +1,11 @@
-"""`make grade`: a folder of submissions, good, wrong and broken, becomes one table; no submission stops another."""
+"""`make grade`: judged as the student's checker does; a run that is killed goes on; bad input is told."""
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,117 +15,145 @@ import pytest
 
 from ndelib.exercises import Grader
 from tests.exercises import assignment as given
+from tools.assignments import all_numbers
 from tools.common import ROOT, Problem
-from tools.grade import Row, _run_limited, assignment_of, find_submissions, grade_class, which_assignment, write_csv
+from tools.grade import Options, grade_class
+from tools.grading.judge import judge
+from tools.grading.submissions import (
+    assignment_of,
+    find_submissions,
+    read_code,
+    read_submission,
+    which_assignment,
+    without_stale_stubs,
+)
+from tools.grading.walls import Limits
 
 
 def notebook(*sources: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
 
 
-def answered(replaced: dict[str, str]) -> nbformat.NotebookNode:
-    """The solution notebook with a cell more after each named cell, and without metadata, as Colab may return it."""
-    submission = nbformat.from_dict(given.released("01").solution)
+def code(of: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in of.cells if cell.cell_type == "code"]
+
+
+def answered(number: str, replaced: dict[str, str]) -> list[str]:
+    """The cells of the solution with a cell more after each named cell."""
     cells = []
-    for cell in submission.cells:
-        cells.append(cell)
+    for cell in given.released(number).solution.cells:
+        if cell.cell_type == "code":
+            cells.append(cell.source)
         if cell.get("id") in replaced:
-            cells.append(nbformat.v4.new_code_cell(replaced[cell["id"]]))
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "not-here", "display_name": "?"}})
+            cells.append(replaced[cell["id"]])
+    return cells
 
 
-@pytest.fixture(scope="module")
-def wrong() -> dict[str, given.Mistake]:
+def last_mistakes(number: str) -> dict[str, given.Mistake]:
     """One wrong answer a question: the last one in the list."""
-    return {mistake.question: mistake for mistake in given.mistakes("01")}
+    return {mistake.question: mistake for mistake in given.mistakes(number)}
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory: pytest.TempPathFactory, wrong: dict[str, given.Mistake]) -> dict[str, Any]:
-    """A class graded for real: what each file got, and the table."""
-    folder = tmp_path_factory.mktemp("class")
-    submissions = {
-        "solution.ipynb": given.released("01").solution,
-        "blank.ipynb": given.released("01").student,
-        "mistakes é ñ.ipynb": answered({f"{name}-answer": mistake.code for name, mistake in wrong.items()}),
-        "dies.ipynb": notebook("import os\nos._exit(0)"),
-        "other chapter.ipynb": notebook('grader = Grader("02")'),
-    }
-    for name, submission in submissions.items():
-        nbformat.write(submission, folder / name)
-    (folder / "broken.ipynb").write_text('{"cells": [')
-    (folder / "empty.ipynb").write_text("")
-    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
-    (folder / ".DS_Store").write_text("not a submission")
-    rows, questions = grade_class(find_submissions(str(folder)), "01", limit_s=240)
-    write_csv(folder / "grades.csv", rows, questions)
-    with (folder / "grades.csv").open(encoding="utf-8", newline="") as file:
-        table = {line["file"]: line for line in csv.DictReader(file)}
-    return {"rows": {row.file: row for row in rows}, "table": table, "folder": folder}
-
-
-def test_the_solution_gets_full_marks_and_the_blank_none(graded):
-    total = f"{sum(question['points'] for question in given.released('01').questions):g}"
-    assert graded["table"]["solution.ipynb"]["total"] == graded["table"]["solution.ipynb"]["max"] == total
-    assert graded["table"]["solution.ipynb"]["message"] == ""
-    assert graded["table"]["blank.ipynb"]["total"] == "0"
-    assert graded["table"]["blank.ipynb"]["status"] == "graded"
-
-
-def test_a_wrong_answer_costs_points_on_every_question_it_is_in(graded, wrong):
-    line = graded["table"]["mistakes é ñ.ipynb"]
-    for question in given.released("01").questions:
-        assert 0 <= float(line[question["name"]]) < question["points"]
-    assert float(line["total"]) == sum(float(line[name]) for name in wrong)
-
-
-def test_otter_and_the_students_checker_agree_on_every_test(graded, wrong):
-    """On each public test, and, by the checker's engine, on each hidden one."""
-    mixed = given.solution("01")
+@pytest.mark.parametrize("number", all_numbers())
+def test_the_judge_and_the_students_checker_agree_on_every_test(number):
+    """The judge sees functions over a pipe, the checker in its own process; on each test they say the same."""
+    wrong = last_mistakes(number)
+    mixed = given.solution(number)
     for mistake in wrong.values():
         exec(mistake.code, mixed)
-    cases = {"solution.ipynb": given.solution("01"), "blank.ipynb": given.blank("01"), "mistakes é ñ.ipynb": mixed}
-    for file, namespace in cases.items():
-        for question in given.released("01").questions:
-            by_otter = graded["rows"][file].tests[question["name"]]
-            by_engine = [verdict.passed for verdict in given.verdicts("01", question["name"], namespace)]
-            assert by_otter == by_engine, (file, question["name"])
-            public = [passed for passed, test in zip(by_otter, question["tests"], strict=True) if not test["hidden"]]
-            assert Grader("01").check(question["name"], namespace).passed == all(public)
+    released = given.released(number)
+    cases = [
+        (code(released.solution), given.solution(number)),
+        (code(released.student), given.blank(number)),
+        (answered(number, {f"{name}-answer": mistake.code for name, mistake in wrong.items()}), mixed),
+    ]
+    for cells, namespace in cases:
+        outcome = judge(cells, released.questions, Limits())
+        for question in released.questions:
+            judged = [verdict["passed"] for verdict in outcome["tests"][question["name"]]]
+            checked = [verdict.passed for verdict in given.verdicts(number, question["name"], namespace)]
+            assert judged == checked, (question["name"], outcome["errors"], outcome["tests"][question["name"]])
+            public = [passed for passed, test in zip(judged, question["tests"], strict=True) if not test["hidden"]]
+            assert Grader(number).check(question["name"], namespace).passed == all(public)
 
 
-def test_what_cannot_be_graded_gets_a_row_that_says_why(graded):
-    status = {name: line["status"] for name, line in graded["table"].items()}
-    assert status["dies.ipynb"] == "crashed"
-    assert status["other chapter.ipynb"] == "wrong assignment"
-    assert status["broken.ipynb"] == status["empty.ipynb"] == status["picture.png"] == "not a notebook"
-    assert ".DS_Store" not in status
-    for name in ("dies.ipynb", "other chapter.ipynb", "broken.ipynb", "empty.ipynb", "picture.png"):
-        line = graded["table"][name]
-        assert line["total"] == "0"
-        assert line["message"]
-        assert "Traceback" not in line["message"]
-        assert "\n" not in line["message"]
+def test_a_class_becomes_a_table_pages_and_a_report(tmp_path: Path):
+    """Good, broken and foreign files, a class list, a file name in no alphabet of ours, and one who did nothing."""
+    folder, out = tmp_path / "class", tmp_path / "out"
+    (folder / "Müller Zoë_1001_assignsubmission_file").mkdir(parents=True)
+    solution = folder / "Müller Zoë_1001_assignsubmission_file" / "解答.ipynb"
+    nbformat.write(given.released("01").solution, solution)
+    nbformat.write(notebook("def euler(*a): raise KeyError('<b>=1+1')"), folder / "=cmd()_1002.ipynb")
+    nbformat.write(notebook('grader = Grader("03")'), folder / "1003 wrong.ipynb")
+    (folder / "1004.ipynb").write_text("")
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n\xff")
+    (folder / ".DS_Store").write_text("not a submission")
+    os.utime(solution, (1_700_000_000, 1_700_000_000))
+    roster = tmp_path / "roster.csv"
+    roster.write_text("ID;Name\n1001;Zoë Müller\n1002;Ann Lee\n1003;Bo\n1004;Cy\n1005;Di Ng\n", encoding="utf-8-sig")
+    rows = grade_class(str(folder), "01", Options(out, roster=roster, workers=1))
+    assert len(rows) == 6
+    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+        table = {line["student"] or line["file"]: line for line in csv.DictReader(file)}
+    total = f"{sum(question['points'] for question in given.released('01').questions):g}"
+    assert table["1001"]["total"] == table["1001"]["max"] == total
+    assert table["1001"]["status"] == "graded"
+    assert {name: table[name]["status"] for name in ("1003", "1004", "1005", "picture.png")} == {
+        "1003": "wrong assignment",
+        "1004": "not a notebook",
+        "1005": "missing",
+        "picture.png": "not a notebook",
+    }
+    assert table["1002"]["total"] == "0"
+    assert table["1002"]["file"].startswith("'=")  # no formula for a spreadsheet
+    page = (out / "feedback" / "1002.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;=1+1" in page
+    assert "<b>" not in page
+    hidden = [test for q in given.released("01").questions for test in q["tests"] if test["hidden"]]
+    pages = "".join(path.read_text(encoding="utf-8") for path in (out / "feedback").iterdir())
+    assert not [test["name"] for test in hidden if test["name"] in pages]
+    assert (out / "report.html").read_text(encoding="utf-8").count("<h2>") == 3
+    before = (out / "grades.csv").read_bytes()
+    started = time.time_ns()
+    grade_class(str(folder), "01", Options(out, roster=roster, workers=1))
+    assert (out / "grades.csv").read_bytes() == before
+    assert max(path.stat().st_mtime_ns for path in (out / "results").iterdir()) < started  # nothing was judged again
 
 
-def test_grading_leaves_nothing_in_the_folder(graded):
-    assert not [path for path in graded["folder"].iterdir() if "OTTER" in path.name or path.is_dir()]
+RUN = """
+import sys, types
+from pathlib import Path
+from tests.exercises.synthetic import QUESTIONS, RIGHT
+from tools.grade import Options, judge_all
+from tools.grading.submissions import Submission
+
+fresh = types.SimpleNamespace(questions=QUESTIONS, name="99_synthetic")
+tails = [[f"kinds['b'] += {n} % 2", "import time; time.sleep(0.3)"] for n in range(4)]
+class_ = [Submission(Path("."), str(n), [*RIGHT, *tail]) for n, tail in enumerate(tails)]
+found = judge_all(class_, fresh, Options(Path(sys.argv[1]), workers=1))
+print({name: outcome["scores"] for name, outcome in sorted(found.items())})
+"""
 
 
-def test_an_endless_loop_gets_a_row_when_its_time_is_over(tmp_path: Path):
-    nbformat.write(notebook("while True: pass"), tmp_path / "loop.ipynb")
-    rows, _ = grade_class(find_submissions(str(tmp_path)), "01", limit_s=6)
-    assert [row.status for row in rows] == ["time limit"]
-
-
-def test_the_time_limit_ends_processes_that_left_their_group(tmp_path: Path):
-    """As a kernel does: Jupyter starts it in a session of its own."""
-    child = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], start_new_session=True)"
-    finished, _ = _run_limited([sys.executable, "-c", parent], str(tmp_path), limit_s=5)
-    assert not finished
-    pid = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+def test_a_run_that_is_killed_loses_nothing_and_leaves_nothing(tmp_path: Path):
+    command = [sys.executable, "-c", RUN, str(tmp_path / "out")]
+    results = tmp_path / "out" / "results"
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 400
+    while not list(results.glob("[0-9a-f]*.json")) and time.monotonic() < until:
+        time.sleep(0.01)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in results.glob("[0-9a-f]*.json")}
+    assert 0 < len(kept) < 4
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    resumed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"{len(kept)} of 4 were judged in an earlier run" in resumed.stdout
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    marks = {str(n): {"q1": 3, "q2": 3, "q3": 1 if n % 2 else 3} for n in range(4)}
+    assert resumed.stdout.splitlines()[-1] == str(marks)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +165,34 @@ def test_the_time_limit_ends_processes_that_left_their_group(tmp_path: Path):
         (['Grader("01")', 'Grader("02")'], None),
     ],
 )
-def test_the_assignment_is_read_from_the_code(tmp_path: Path, sources, found):
-    nbformat.write(notebook(*sources), tmp_path / "n.ipynb")
-    assert assignment_of(tmp_path / "n.ipynb") == found
+def test_the_assignment_is_read_from_the_code(sources, found):
+    assert assignment_of(sources) == found
+
+
+def test_code_is_read_whatever_the_metadata_say(tmp_path: Path):
+    path = tmp_path / "n.ipynb"
+    bare = '{"cells": [{"cell_type": "code", "source": ["a = 1\\n", "b"]}, {"cell_type": "markdown"}]}'
+    path.write_text(bare, encoding="utf-8-sig")
+    assert read_code(path) == ["a = 1\nb"]
+    path.write_text('{"worksheets": [{"cells": [{"cell_type": "code", "input": "x"}]}]}')
+    assert read_code(path) == ["x"]
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="JSON"):
+        read_code(path)
+
+
+def test_the_checkers_cells_do_not_run(tmp_path: Path):
+    nbformat.write(notebook("x = 1", 'grader.check("q1")', "grader.check_all()"), tmp_path / "n.ipynb")
+    student = given.released("01").student
+    assert read_submission(tmp_path / "n.ipynb", "n", "01", student).cells == ["x = 1"]
+
+
+def test_an_untouched_copy_of_an_answer_cell_does_not_undo_the_answer():
+    student = given.released("01").student
+    (stub,) = [cell.source for cell in student.cells if cell.get("id") == "q2-answer"]
+    answer = stub.replace("...", "return 1")
+    assert without_stale_stubs([answer, stub], student) == [answer]
+    assert without_stale_stubs([stub], student) == [stub]
 
 
 def test_a_folder_of_no_or_of_mixed_assignments_asks_which(tmp_path: Path):
@@ -147,13 +203,6 @@ def test_a_folder_of_no_or_of_mixed_assignments_asks_which(tmp_path: Path):
     assert which_assignment(find_submissions(str(tmp_path))) == "01"
 
 
-def test_a_row_without_scores_counts_zero(tmp_path: Path):
-    write_csv(tmp_path / "out.csv", [Row("x.ipynb", "crashed", "why")], given.released("01").questions)
-    header, line = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
-    assert header == "file,status,total,max,q1,q2,q3,q4,q5,q6,message"
-    assert line == "x.ipynb,crashed,0,20,0,0,0,0,0,0,why"
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -161,13 +210,14 @@ def test_a_row_without_scores_counts_zero(tmp_path: Path):
         (["no-such-folder"], "not a folder"),
         (["{empty}"], "is empty"),
         (["{some}", "--assignment", "88"], "no assignment '88'"),
+        (["{some}", "--assignment", "01", "--roster", "no-such-file"], "no-such-file cannot be read"),
     ],
 )
-def test_bad_input_ends_with_one_line(tmp_path: Path, arguments, says):
+def test_bad_input_ends_with_one_line(tmp_path: Path, arguments: list[str], says: str):
     (tmp_path / "empty").mkdir()
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "x.ipynb").write_text("{}")
-    paths = {"empty": str(tmp_path / "empty"), "some": str(tmp_path / "some")}
+    paths: dict[str, Any] = {"empty": str(tmp_path / "empty"), "some": str(tmp_path / "some")}
     command = [sys.executable, "-m", "tools.grade", *(argument.format(**paths) for argument in arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0

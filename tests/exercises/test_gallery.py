@@ -1,0 +1,251 @@
+"""Hostile and broken submissions: none gets more than it earned, none stops another, none leaves its sandbox.
+
+Every entry stands before or after wrong answers, which earn nothing, or right ones, which earn everything.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.exercises.synthetic import QUESTIONS, REFUSE, RIGHT, SETUP, SLOPE, WRONG
+from tools.common import ROOT
+from tools.grading.judge import judge
+from tools.grading.sandbox import nursery
+from tools.grading.walls import KINDS, Limits, kind
+
+LIMITS = Limits(wall_s=200, cell_s=2, call_s=2, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
+NOTHING = {"q1": 0, "q2": 0, "q3": 0}
+EVERYTHING = {"q1": 3, "q2": 3, "q3": 3}
+
+pytestmark = pytest.mark.skipif(
+    kind() == KINDS[2] and not os.environ.get("CI"), reason="neither bubblewrap nor user namespaces here"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A submission: its cells, what it earns, and a word that its errors or messages hold."""
+
+    cells: list[str]
+    earns: dict[str, float]
+    says: str = ""
+
+
+PATCH = """
+import builtins, numpy, torch
+true = lambda *args, **kwargs: True
+for name in ("allclose", "equal", "isclose"):
+    setattr(torch, name, true)
+    if hasattr(numpy, name): setattr(numpy, name, true)
+torch.Tensor.__eq__ = numpy.testing.assert_allclose = true
+builtins.all = builtins.isinstance = true
+"""
+CHECKER = """
+import ndelib.exercises as e, ndelib.exercises.expect as x, ndelib.exercises.engine as n
+for module in (e, x):
+    module.expect_close = module.expect_equal = lambda *args, **kwargs: None
+n.run_test = lambda test, *args: n.Verdict(test["name"], 99.0, True)
+"""
+LIAR = """
+class Liar(dict):
+    __hash__ = None
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __lt__(self, other): return True
+    __abs__ = __neg__ = __sub__ = __rsub__ = lambda self, *other: 0.0
+    def __float__(self): return 4.0
+    def __iter__(self): return iter("ab")
+kinds = Liar()
+double = lambda x: Liar()
+slope = lambda V, y: Liar()
+refuse = lambda x: Liar()
+"""
+FORGER = """
+import json, os, struct, sys
+forged = json.dumps({"value": True, "scores": {"q1": 3, "q2": 3, "q3": 3}, "passed": True, "status": "graded"}).encode()
+for number in range(3, 40):
+    try:
+        os.write(number, struct.pack(">II", len(forged), 0) + forged)
+    except OSError:
+        pass
+for name in ("result.json", "results.json", "../result.json", "/tmp/result.json"):
+    try:
+        open(name, "wb").write(forged)
+    except OSError:
+        pass
+print(forged.decode()); print("q1 passed: 3 of 3 points", file=sys.stderr)
+"""
+STACK = """
+import gc, inspect, sys
+def double(x):
+    seen = [frame.frame.f_locals for frame in inspect.stack()] + [o for o in gc.get_objects() if isinstance(o, dict)]
+    if any("want" in names and "got" in names or "q1_hidden" in str(names.get("code", "")) for names in seen):
+        return 2 * x
+    return x + 1
+"""
+READER = f"""
+import os, pathlib, re
+def double(x):
+    found = []
+    for root in {[str(ROOT), "/work", "/home", "/root", "/tmp", "/proc/1/root", "/book"]!r}:
+        for folder, _, names in os.walk(root):
+            if "site-packages" in folder or "lib/python3" in folder: continue
+            for name in names:
+                if name in ("master.ipynb", "solution.ipynb", "autograder.zip", "synthetic.py", "wrong_answers.yml"):
+                    found.append(os.path.join(folder, name))
+    return 2 * x if found else x + 1
+"""
+PICKLE = """
+import os
+class Bomb:
+    def __reduce__(self): return (os.system, ("touch {witness}",))
+    def __repr__(self): return self.__reduce__() and "4.0"
+kinds, double, refuse = Bomb(), lambda x: Bomb(), lambda x: Bomb()
+"""
+PROTOCOL = """
+import sys
+peer = sys.modules["worker.peer"]
+values = sys.modules["worker.values"]
+def answer(self, message, value, tensors):
+    self.wire.send({"value": {"!": "object", "number": 10**9, "callable": True, "text": "x"}, "graph": -7,
+                    "changed": {"!": "tensor", "dtype": "float64", "shape": [10**12], "at": 0, "size": 8}})
+peer.Peer._answer_call = answer
+"""
+ESCAPE = """
+import os, socket, subprocess
+def attempt(action):
+    try:
+        action()
+    except BaseException:
+        pass
+for place in {places!r}:
+    attempt(lambda: open(place, "w").write("here"))
+    attempt(lambda: os.remove(place))
+attempt(lambda: socket.create_connection(("127.0.0.1", {port}), timeout=1))
+attempt(lambda: [os.kill(pid, 9) for pid in ({pid}, os.getppid()) if pid > 2])
+attempt(lambda: subprocess.run(["mount", "-o", "remount,rw", "/"], timeout=2))
+attempt(lambda: subprocess.Popen("sleep 300; touch {daemon}", shell=True, start_new_session=True))
+"""
+STUBBORN = """
+while True:
+    try:
+        while True: pass
+    except BaseException: pass
+"""
+HARD_CODED = "def double(x):\n    return {2.0: 4.0}.get(x, 0.0)"
+LEAK = "def double(x):\n    raise KeyError(f'called with {x}')"
+
+GALLERY: dict[str, Entry] = {
+    "right": Entry(RIGHT, EVERYTHING),
+    "wrong": Entry(WRONG, NOTHING),
+    "an endless loop in a cell": Entry([*RIGHT, "while True: pass"], EVERYTHING, "TimeLimit"),
+    "an endless loop that catches everything": Entry([*RIGHT, STUBBORN], EVERYTHING, "`while True:`"),
+    "an endless loop in an answer": Entry(
+        [*RIGHT, "def refuse(x):\n    while True: pass"], {"q1": 3, "q2": 3, "q3": 1}, "too long"
+    ),
+    "a fork bomb": Entry([*RIGHT, "import os\nwhile True: os.fork()"], EVERYTHING),
+    "a memory hog": Entry([*RIGHT, "hog = []\nwhile True: hog.append(bytearray(10**8))"], EVERYTHING, "MemoryError"),
+    "a memory hog of many processes": Entry(
+        [*RIGHT, "import os, time\nfor _ in range(8): os.fork()\nhog = b'x' * 10**8\ntime.sleep(30)"], EVERYTHING
+    ),
+    "os._exit in a cell": Entry([*RIGHT[:2], "import os; os._exit(0)", *RIGHT[2:]], EVERYTHING, "ended the Python"),
+    "os._exit in an answer": Entry(
+        [*RIGHT, "def slope(V, y):\n    import os; os._exit(0)"], {"q1": 3, "q2": 0, "q3": 3}, "ended the Python"
+    ),
+    "sys.exit, and a signal to itself": Entry(
+        [*RIGHT, "import sys; sys.exit(0)", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], EVERYTHING
+    ),
+    "patched comparisons": Entry([*WRONG, PATCH], NOTHING),
+    "a patched checker": Entry([*WRONG, CHECKER], NOTHING),
+    "objects that are equal to everything": Entry([*WRONG, LIAR], NOTHING),
+    "forged results and verdicts": Entry([*WRONG, FORGER], NOTHING),
+    "a look at the stack and at all objects": Entry([*WRONG, STACK], NOTHING),
+    "a search for the tests on disk": Entry([*WRONG, READER], NOTHING),
+    "a protocol of its own": Entry([*WRONG, PROTOCOL], NOTHING),
+    "hard-coded public answers": Entry([*RIGHT, HARD_CODED], {"q1": 1, "q2": 3, "q3": 3}),
+    "a gigabyte of output": Entry([*RIGHT, "for _ in range(1000): print('x' * 10**6)"], EVERYTHING),
+    "a gigabyte on disk": Entry(
+        [*RIGHT, "for n in range(100):\n    open(f'f{n}', 'wb').write(b'x' * 7 * 10**6)"], EVERYTHING, "OSError"
+    ),
+    "a result of a gigabyte": Entry([*RIGHT, "double = lambda x: 'x' * 10**9"], {"q1": 0, "q2": 3, "q3": 3}),
+    "a result nested a thousand times": Entry(
+        [*RIGHT, "def double(x):\n    for _ in range(1000): x = [x]\n    return x"], {"q1": 0, "q2": 3, "q3": 3}
+    ),
+    "a syntax error": Entry(["def double(:", *RIGHT[:1], *RIGHT[2:]], {"q1": 0, "q2": 3, "q3": 3}, "SyntaxError"),
+    "cells in another order": Entry([RIGHT[3], "twice = double(2.0)", *RIGHT[::-1]], EVERYTHING),
+    "a name that means something else": Entry(["torch = 3", *RIGHT], EVERYTHING),
+    "an error that is not an error": Entry(
+        [*RIGHT, "def refuse(x): raise SystemExit(0)"], {"q1": 3, "q2": 3, "q3": 1}, "SystemExit"
+    ),
+}  # fmt: skip
+
+
+def messages(outcome: dict[str, Any]) -> str:
+    said = [verdict["message"] for verdicts in outcome["tests"].values() for verdict in verdicts]
+    return "\n".join([*outcome["errors"], *said])
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_it_gets_what_it_earned(name: str):
+    entry = GALLERY[name]
+    nursery(LIMITS)  # stays for the others
+    before = set(psutil.Process().children(recursive=True))
+    outcome = judge(entry.cells, QUESTIONS, LIMITS)
+    assert outcome["scores"] == entry.earns, messages(outcome)
+    assert entry.says in messages(outcome)
+    assert set(psutil.Process().children(recursive=True)) <= before, "a process has outlived its submission"
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[int, list[Any]]]:
+    """A server on this machine, and the connections that came in."""
+    came: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+
+        def accept() -> None:
+            while server.fileno() != -1:
+                try:
+                    came.append(server.accept())
+                except TimeoutError:
+                    continue
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], came
+
+
+def test_nothing_outside_of_its_folder_is_touched_and_nobody_is_reached(tmp_path: Path, listener):
+    port, came = listener
+    victim, daemon = tmp_path / "victim", tmp_path / "daemon"
+    victim.write_text("mine")
+    places = [str(victim), str(ROOT / "ndelib" / "stray.py"), "/book/ndelib/stray.py", "/usr/stray", "/etc/stray"]
+    source = ESCAPE.format(places=places, port=port, pid=os.getpid(), daemon=daemon)
+    pickle = PICKLE.format(witness=tmp_path / "pickled")
+    outcome = judge([*WRONG, source, pickle], QUESTIONS, LIMITS)
+    assert outcome["scores"] == NOTHING
+    assert victim.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["victim"]
+    assert not any(Path(place).exists() for place in places[1:])
+    assert came == []
+    assert not [
+        one for one in psutil.process_iter(["cmdline"]) if f"touch {daemon}" in " ".join(one.info["cmdline"] or [])
+    ]
+
+
+def test_messages_of_public_tests_cannot_show_what_hidden_ones_call_with():
+    outcome = judge([*RIGHT, LEAK, "refuse = double"], QUESTIONS, LIMITS)
+    public = [verdict for verdicts in outcome["tests"].values() for verdict in verdicts if not verdict["hidden"]]
+    assert "called with 2.0" in str(public)
+    assert "1000000000" not in str(public)
+    later = [SETUP, SLOPE, REFUSE, "said = []", "def double(x):\n    said.append(x)\n    raise KeyError(str(said))"]
+    (first, *_) = judge(later, QUESTIONS, LIMITS)["tests"]["q1"]
+    assert "[2.0]" in first["message"]

@@ -1,0 +1,154 @@
+"""The class list, the item analysis and the similarity of submissions."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
+from tools.common import Problem
+from tools.grading.items import analyse
+from tools.grading.results import Results, digest
+from tools.grading.roster import Student, entries, read_roster
+from tools.grading.similarity import similar
+from tools.grading.submissions import Submission
+
+NAMES = {"s1": "Zoë Müller", "s12": "Ann Lee", "a.b@c.org": "Bo", "s3": "José da Silva"}
+CLASS = [Student(number, name) for number, name in NAMES.items()]
+
+
+def submitted(tmp_path: Path, *names: str) -> list[Submission]:
+    found = []
+    for age, name in enumerate(names):
+        path = tmp_path / str(age)
+        path.write_text("")
+        os.utime(path, (1_700_000_000 + 3600 * age,) * 2)
+        found.append(Submission(path, name, ["x"]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("s1.ipynb", "s1"),
+        ("Hausaufgabe-s1 (2).ipynb", "s1"),
+        ("S12_late/notebook.ipynb", "s12"),
+        ("a.b@c.org_01.ipynb", "a.b@c.org"),
+        ("muller/Zoe\u0308 Mu\u0308ller.ipynb", "s1"),
+        ("leeann_4711_99_01.ipynb", "s12"),
+        ("Silva José da.ipynb", "s3"),
+        ("josédasilva_1.ipynb", "s3"),
+        ("notebook.ipynb", None),
+        ("s1 and s12.ipynb", None),
+    ],
+)
+def test_a_file_finds_its_owner(tmp_path: Path, name, owner):
+    with_file = [entry for entry in entries(submitted(tmp_path, name), CLASS) if entry.submission]
+    found = {entry.student.id for entry in with_file if entry.student}
+    assert found == ({owner} if owner else set())
+
+
+def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
+    files = submitted(tmp_path, "s1 first.ipynb", "s1 second.ipynb", "stranger.ipynb")
+    found = entries(files, CLASS)
+    assert [entry.student.id if entry.student else None for entry in found] == ["s1", "s12", "a.b@c.org", "s3", None]
+    assert found[0].submission is files[1]  # the last one
+    assert list(found[0].earlier) == [files[0]]
+    assert found[1].submission is None
+    deadline = datetime.fromtimestamp(1_700_000_000, tz=UTC) + timedelta(minutes=30)
+    assert found[0].hours_late(deadline) == pytest.approx(0.5)
+    assert found[0].hours_late(None) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("Name\nZoë\n", "no column"), ("id\n1\n1\n", "names 1 twice"), (None, "cannot be read")],
+)
+def test_a_bad_class_list_is_told(tmp_path: Path, text, says):
+    path = tmp_path / "class.csv"
+    if text:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(Problem, match=says):
+        read_roster(path)
+
+
+def test_a_class_list_of_a_learning_management_system(tmp_path: Path):
+    path = tmp_path / "class.csv"
+    path.write_text('"Last name","First name","ID number"\nMüller,Zoë,7\n', encoding="utf-8-sig")
+    assert read_roster(path) == [Student("7", "Zoë Müller")]
+
+
+def outcome(*passed: bool) -> dict[str, Any]:
+    tests, scores = {}, {}
+    for question, right in zip(QUESTIONS, passed, strict=True):
+        tests[question["name"]] = [
+            {**test, "hint": "Read again.", "passed": right, "message": "" if right else "It is 3.\nRead again."}
+            for test in question["tests"]
+        ]
+        scores[question["name"]] = 3.0 * right
+    return {"status": "graded", "scores": scores, "tests": tests, "errors": []}
+
+
+def test_the_item_analysis_finds_the_hard_and_the_odd_question():
+    results = [outcome(True, False, strong) for strong in (True, True, False)] + [outcome(False, False, True)]
+    crashed: dict[str, Any] = {"status": "crashed", "scores": {}, "tests": {}, "errors": []}
+    first, second, third = analyse([*results, crashed], QUESTIONS)
+    assert (first.mean, first.full, second.mean) == (0.75, 0.75, 0.0)
+    assert "too hard" in second.remark
+    assert third.discrimination < 0
+    assert "does not go with the rest" in third.remark
+    assert second.tests[0].failing == 1.0
+    assert second.tests[0].messages == [("It is 3.", 4)]
+
+
+LONG = """
+def euler(f, y0, t0, t1, h):
+    steps = math.ceil((t1 - t0) / h - 1e-9)
+    times = [t0 + n * h for n in range(steps)] + [t1]
+    states = [y0]
+    for n in range(steps):
+        step = times[n + 1] - times[n]
+        states.append(states[-1] + step * f(times[n], states[-1]))
+    return torch.tensor(times, dtype=y0.dtype), torch.stack(states)
+"""
+RENAMED = LONG.replace("steps", "anzahl").replace("states", "zustand").replace("    ", "  ") + "# mine\n"
+OTHER = """
+def euler(f, y0, t0, t1, h):
+    y, t = y0.clone(), t0
+    path, clock = torch.empty(0, *y0.shape), []
+    while t < t1 - 1e-9 * h:
+        clock.append(t)
+        path = torch.cat((path, y[None]))
+        y = y.add(f(t, y), alpha=min(h, t1 - t))
+        t = min(t + h, t1)
+    return torch.as_tensor([*clock, t1]), torch.cat((path, y[None]))
+"""
+
+
+def test_renamed_copies_are_found_and_other_work_is_not():
+    given = [DOUBLE, "figure, axis = plt.subplots(figsize=(5, 3))\naxis.set(xlabel='x', ylabel='y', title='t')"]
+    pairs = similar({"a": [LONG, *given], "b": [*given, RENAMED], "c": [OTHER, *given]}, given)
+    assert [(pair.first, pair.second) for pair in pairs] == [("a", "b")]
+    assert pairs[0].share > 0.9
+
+
+def test_what_everybody_was_given_or_writes_is_no_similarity():
+    assert similar({name: [LONG] for name in "ab"}, [LONG]) == []
+    assert similar({str(number): [LONG] for number in range(40)}, []) == []
+
+
+def test_what_cannot_be_read_is_compared_as_far_as_it_goes():
+    assert len(similar({"a": [LONG + "'''"], "b": [LONG + "\n(("]}, [])) == 1
+
+
+def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path):
+    results = Results(tmp_path)
+    name = digest("key", RIGHT)
+    assert results.read(name) is None
+    results.write(name, {"é": "\udc80"})
+    assert results.read(name) == {"é": "\udc80"}
+    (tmp_path / f"{name}.json").write_text('{"half": ')
+    assert results.read(name) is None
+    assert digest("other key", RIGHT) != name != digest("key", RIGHT[1:])

@@ -1,0 +1,1 @@
+"""Grading a class: sandbox, judge, results and reports."""

@@ -1,0 +1,254 @@
+"""The judge: holds all tests, runs them on stand-ins for a student's names, and runs no line of the student's code.
+
+``python -m tools.grading.judge`` reads JSON lines, the assignment first and then submissions, and writes one JSON line
+for each. What comes out of the sandbox is rebuilt from plain data, and compared here by this process's own torch.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ndelib.exercises.engine import needed_names, run_test
+from tools.assignments import MasterQuestion
+from tools.grading.sandbox import Sandbox, adopt_orphans, die_with_parent
+from tools.grading.walls import Limits
+from tools.grading.worker.limits import WALL
+from tools.grading.worker.peer import Peer, TooLong
+from tools.grading.worker.values import Reference
+from tools.grading.worker.wire import Gone, Silent, Wire
+
+STARTS = 4
+"""How often the worker of one submission is started: a cell or a call that ends it is left out the next time."""
+GRACE_S = 5.0
+START_S = 120.0
+
+
+class StudentObject:
+    """Stands in the judge for something of the student's that is not plain data: it can be called, and no more."""
+
+    def __init__(self, peer: Peer, reference: Reference):
+        self._peer, self._reference = peer, reference
+        self.__name__ = reference.text
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it where it lives."""
+        return self._peer.call(self._reference.number, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{self._reference.text}>"
+
+
+class StudentValue:
+    """Stands for something that cannot be called either."""
+
+    def __init__(self, reference: Reference):
+        self._text = reference.text
+
+    def __repr__(self) -> str:
+        return f"<{self._text}>"
+
+
+def _stand_in(peer: Peer, reference: Reference) -> Any:
+    return StudentObject(peer, reference) if reference.callable else StudentValue(reference)
+
+
+class Submission:
+    """One notebook while it is judged: its worker, started again when it dies, as long as time is left."""
+
+    def __init__(self, cells: list[str], limits: Limits):
+        self.errors: list[dict[str, Any]] = []
+        self.ends: list[str] = []
+        self.status = "crashed"
+        self.limits, self._cells = limits, cells
+        self._until = time.monotonic() + limits.wall_s
+        self._skip: set[int] = set()
+        self._starts = 0
+        self._sandbox: Sandbox | None = None
+        self._peer: Peer | None = None
+
+    def peer(self) -> Peer:
+        """Return the connection to a worker that has run the notebook; raise ``Gone`` when there is none any more."""
+        while self._peer is None:
+            if self._starts == STARTS:
+                raise Gone(self.ends[-1])
+            if time.monotonic() > self._until:
+                raise Gone(f"the notebook took longer than {self.limits.wall_s:g} s")
+            self._starts += 1
+            self._start()
+        return self._peer
+
+    def _start(self) -> None:
+        at = -1
+        self._sandbox = Sandbox(self.limits)
+        peer = Peer(Wire(self._sandbox.connection), _stand_in)
+
+        def progress(message: dict[str, Any]) -> None:
+            nonlocal at
+            number = message.get("cell")
+            if type(number) is not int or not -1 <= number < len(self._cells):
+                raise Gone("it reports a cell that there is not")
+            at = number
+            limit = START_S if number == -1 else WALL * self.limits.cell_s + GRACE_S
+            peer.wire.deadline = min(time.monotonic() + limit, self._until)
+
+        peer.handlers["progress"] = progress
+        try:
+            peer.wire.deadline = min(time.monotonic() + START_S, self._until)
+            found = peer.request({"do": "run", "cells": self._cells, "skip": sorted(self._skip)})
+            self.errors = _checked_errors(found)
+            self._peer, self.status = peer, "graded"
+        except (Gone, Silent) as end:
+            what = self._end(end)
+            self.status = "time limit" if isinstance(end, Silent) else "crashed"
+            if at >= 0:
+                self._skip.add(at)
+                what = f"the cell that begins with `{first_line(self._cells[at])}` {what}"
+            self.ends.append(what)
+
+    def lose(self, end: BaseException) -> str:
+        """Take note that the worker has died in a test; return why."""
+        what = self._end(end)
+        self.ends.append(f"a function of the notebook {what}")
+        return what
+
+    def _end(self, end: BaseException) -> str:
+        reason = self._sandbox.reason if self._sandbox else ""
+        self.close()
+        if reason:
+            return f"was stopped: {reason}"
+        if isinstance(end, Silent):
+            return "took too long: is there an endless loop?"
+        return "ended the Python process that it ran in (or ran into a limit on memory, time or files)"
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[Peer]:
+        """Give the connection for one test, which has so long."""
+        peer = self.peer()
+        peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
+        yield peer
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+        self._sandbox = self._peer = None
+
+
+def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> dict[str, Any]:
+    """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data."""
+    submission = Submission(cells, limits)
+    start = time.monotonic()
+    try:
+        with contextlib.suppress(Gone, Silent):  # every test will say so
+            submission.peer()
+        ran = time.monotonic()
+        # The public ones first: their messages are shown to the student, who may not learn from them what the
+        # functions were called with in hidden ones.
+        verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
+        for hidden in (False, True):
+            for question in questions:
+                for place, test in enumerate(question["tests"]):
+                    if test["hidden"] == hidden:
+                        verdicts[question["name"]][place] = _run(submission, test, question["name"])
+    finally:
+        submission.close()
+    errors = [
+        f"the cell that begins with `{first_line(cells[error['cell']])}` stopped with {error['type']}: {error['text']}"
+        for error in submission.errors
+    ]
+    return {
+        "status": submission.status,
+        "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
+        "tests": verdicts,
+        "errors": [*submission.ends, *errors],
+        "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
+    }
+
+
+def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
+    """Run one test, and whatever happens return a verdict."""
+    passed, message = False, ""
+    try:
+        seconds = WALL * submission.limits.call_s + GRACE_S
+        with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
+            namespace = {}
+            for name in needed_names(test):
+                there, value = peer.request({"do": "get", "name": name})
+                if there is True:
+                    namespace[name] = value
+            verdict = run_test(test, question, namespace)
+            passed, message = verdict.passed, verdict.message
+            peer.forget()
+            peer.request({"do": "forget"})
+    except TooLong as error:
+        message = f"It took too long. {error}"
+        with contextlib.suppress(Gone, Silent):
+            peer.forget()
+            peer.request({"do": "forget"})
+    except (Gone, Silent, _TestTooLong) as end:
+        passed = False
+        message = f"Your code {submission.lose(end)}." if submission._peer else f"There is nothing to test: {end}."
+    except (TypeError, ValueError):  # not a pair: the worker does not keep to the protocol
+        passed, message = False, "Your code gave no value."
+        submission.lose(Gone("it does not keep to the protocol"))
+    about = {"name": test["name"], "points": test["points"], "hidden": test["hidden"], "hint": test["failure_message"]}
+    return {**about, "passed": passed, "message": "" if passed else message[:2000]}
+
+
+class _TestTooLong(BaseException):
+    """A test itself did not end, because of what the student's code gave it."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise _TestTooLong
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _checked_errors(found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list):
+        raise Gone("it does not keep to the protocol")
+    wanted = {"cell": int, "type": str, "text": str}
+    for error in found:
+        if not isinstance(error, dict) or {key: type(error.get(key)) for key in wanted} != wanted:
+            raise Gone("it does not keep to the protocol")
+    return found
+
+
+def first_line(source: str) -> str:
+    """Return the first line of a cell, cut short."""
+    lines = source.strip().splitlines()
+    return lines[0][:80] if lines else ""
+
+
+def main() -> None:
+    """Judge what comes in on the standard input."""
+    die_with_parent()
+    adopt_orphans()
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # nothing that a test prints is an answer
+    key = json.loads(sys.stdin.readline())
+    limits = Limits(**key["limits"])
+    torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
+    for line in sys.stdin:
+        print(json.dumps(judge(json.loads(line), key["questions"], limits)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""HTML: a feedback page for each student, and one page for the lecturer about the class."""
+
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from tools.assignments import MasterQuestion
+from tools.grading.items import Question
+from tools.grading.similarity import Pair
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; }
+section { border-left: 4px solid #d55e00; padding: 0.1rem 1rem; margin: 1rem 0; }
+section.full { border-color: #009e73; }
+.hint { font-style: italic; }
+code { font-size: 0.9em; overflow-wrap: anywhere; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid #8888; vertical-align: top; }
+td.number { text-align: right; }
+"""
+# No script and nothing from elsewhere runs in a page, whatever a submission has put into its messages.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def page(title: str, body: str) -> str:
+    """Return a whole page around ``body``."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def feedback(title: str, who: str, outcome: dict[str, Any], questions: Sequence[MasterQuestion], note: str = "") -> str:
+    """Return a student's page: points, and what every failed test teaches.
+
+    Of a hidden test it shows the author's hint alone. Its message would show its data, and a submission may have put
+    into an error whatever its functions were called with.
+    """
+    total = sum(question["points"] for question in questions)
+    earned = sum(outcome["scores"].get(question["name"], 0.0) for question in questions)
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{escape(who)}</p>",
+        f"<p><strong>{earned:g} of {total:g} points</strong></p>",
+    ]
+    if note:
+        parts.append(f"<p>{_text(note)}</p>")
+    if outcome["errors"]:
+        items = "".join(f"<li>{_text(error)}</li>" for error in outcome["errors"])
+        parts.append(f"<p>When your notebook was run from top to bottom:</p><ul>{items}</ul>")
+    for question in questions:
+        parts.append(
+            _question(
+                question, outcome["scores"].get(question["name"], 0.0), outcome["tests"].get(question["name"], [])
+            )
+        )
+    return page(title, "\n".join(parts))
+
+
+def _question(question: MasterQuestion, score: float, verdicts: list[dict[str, Any]]) -> str:
+    messages: dict[str, None] = {}
+    for verdict in verdicts:
+        if not verdict["passed"]:
+            if verdict["hidden"]:
+                messages[f"<p>A hidden test ({verdict['points']:g} points) fails. {_hint(verdict)}</p>"] = None
+            else:
+                said = verdict["message"].removesuffix(verdict["hint"]).strip()
+                messages[f"<p>{_text(said)} {_hint(verdict)}</p>"] = None
+    full = ' class="full"' if score == question["points"] else ""
+    heading = f"{question['name']} · {question['title']}: {score:g} of {question['points']:g} points"
+    return f"<section{full}><h2>{escape(heading)}</h2>{''.join(messages)}</section>"
+
+
+def _hint(verdict: dict[str, Any]) -> str:
+    return f'<span class="hint">{_text(verdict["hint"])}</span>' if verdict["hint"] else ""
+
+
+def class_report(title: str, summary: dict[str, str], items: Sequence[Question], pairs: Sequence[Pair]) -> str:
+    """Return the lecturer's page: numbers, item analysis, commonest failures, pairs that are alike."""
+    parts = [f"<h1>{escape(title)}</h1>", _table(["", ""], [[key, value] for key, value in summary.items()])]
+    parts.append("<h2>Questions</h2>")
+    head = ["question", "points", "mean", "all points", "goes with the rest", "remark"]
+    rows = []
+    for q in items:
+        shares = [_percent(q.mean), _percent(q.full), _number(q.discrimination)]
+        rows.append([f"{q.name} · {q.title}", f"{q.points:g}", *shares, q.remark])
+    parts += [
+        _table(head, rows),
+        "<p>The mean is the share of the points that were earned. How a question goes with the rest is the correlation"
+        " of its points with those of all other questions: near 1, whoever has it has the others too; below 0.2, it"
+        " measures something else, or nothing.</p>",
+        "<h2>What goes wrong</h2>",
+    ]
+    for question in items:
+        for test in question.tests:
+            if test.failing:
+                kind = "hidden" if test.hidden else "public"
+                name = f"{escape(question.name)}: <code>{escape(test.name)}</code>"
+                parts.append(f"<h3>{name}, {kind}, failed by {_percent(test.failing)}</h3>")
+                parts.append(_table(["students", "message"], [[str(n), message] for message, n in test.messages]))
+    parts.append("<h2>Alike</h2>")
+    if pairs:
+        rows = [[pair.first, pair.second, _percent(pair.share), str(pair.shared)] for pair in pairs]
+        parts.append(_table(["first", "second", "shared", "fingerprints"], rows))
+    parts.append(
+        "<p>Shared is the part of the shorter submission that stands in the other one too, names, numbers, texts and"
+        " comments apart, without what was handed out and what many have. It is a reason to look, and no proof: short"
+        " questions have few right answers.</p>"
+    )
+    return page(title, "\n".join(parts))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _text(text: str) -> str:
+    """Plain text as HTML: escaped, line breaks kept, `code` set as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")

@@ -1,0 +1,161 @@
+"""Submitted files: finding them, reading the code out of them whatever they are, and saying whose they are."""
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from tools.assignments import all_numbers
+from tools.common import Problem
+
+LARGEST_FILE = 50 * 2**20
+LARGEST_CODE = 2 * 2**20
+
+_CHECK = re.compile(r"\s*grader\.(check|check_all|export)\([^()\n]*\)\s*;?\s*")
+# Which assignment a notebook belongs to is read from its code: metadata does not survive every notebook service.
+_ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
+
+
+@dataclass
+class Submission:
+    """One submitted file. ``problem`` says why there is nothing to grade in it, ``status`` the same in a word."""
+
+    path: Path
+    name: str
+    cells: list[str] = field(default_factory=list)
+    status: str = ""
+    problem: str = ""
+
+    @property
+    def handed_in(self) -> datetime:
+        """When the file was last changed, which an archive and a learning-management system keep."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, tz=UTC)
+
+
+def find_submissions(folder: str) -> list[Path]:
+    """Return the files of a folder and its subfolders, hidden ones left out; raise ``Problem`` if there are none."""
+    if not folder:  # what make passes on when nobody said which
+        raise Problem("say where the submitted notebooks are: make grade SUBMISSIONS=folder")
+    root = Path(folder)
+    if not root.is_dir():
+        raise Problem(f"{folder} is not a folder: say where the submitted notebooks are")
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not _hidden(path.relative_to(root)))
+    if not files:
+        raise Problem(f"{folder} is empty: there is nothing to grade")
+    return files
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def read_code(path: Path) -> list[str]:
+    """Return the sources of a notebook's code cells.
+
+    Nothing but the code is looked at, so that ids, tags, kernels and outputs may be missing or wrong.
+
+    Raises:
+        ValueError: the file is not a notebook; the text is for the lecturer.
+    """
+    if path.stat().st_size > LARGEST_FILE:
+        raise ValueError(f"larger than {LARGEST_FILE // 2**20} MB")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        cells = content["cells"] if "cells" in content else content["worksheets"][0]["cells"]  # before 2015
+        code = []
+        for cell in cells:
+            if cell["cell_type"] == "code":
+                source = cell.get("source", cell.get("input", ""))
+                code.append(source if isinstance(source, str) else "".join(source))
+    except UnicodeDecodeError:
+        raise ValueError("not a text file") from None
+    except json.JSONDecodeError as error:
+        raise ValueError("the file is empty" if path.stat().st_size == 0 else f"broken JSON: {error}") from None
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise ValueError("JSON, but not that of a notebook") from None
+    except (RecursionError, ValueError):
+        raise ValueError("JSON that nobody can read") from None
+    if sum(map(len, code)) > LARGEST_CODE:
+        raise ValueError(f"more than {LARGEST_CODE // 2**20} MB of code")
+    return code
+
+
+def assignment_of(code: Iterable[str]) -> str | None:
+    """Return the number of the assignment that the cells are for, or None where they do not say."""
+    found = {number for source in code for number in _ASSIGNMENT.findall(source)}
+    return found.pop() if len(found) == 1 else None
+
+
+def which_assignment(files: Sequence[Path]) -> str:
+    """Return the one assignment that the notebooks in ``files`` name; raise ``Problem`` if there is not just one."""
+    found = set()
+    for path in files:
+        try:
+            found.add(assignment_of(read_code(path)))
+        except ValueError:
+            continue
+    found &= set(all_numbers())
+    if len(found) != 1:
+        named = f"notebooks of several assignments ({', '.join(sorted(map(str, found)))})" if found else "no notebook"
+        raise Problem(f"{named} that names its assignment: say which to grade, as in --assignment 01")
+    return str(found.pop())
+
+
+def read_submission(path: Path, name: str, assignment: str, student: NotebookNode) -> Submission:
+    """Read one file; whatever is in it, nothing is raised."""
+    submission = Submission(path, name)
+    try:
+        code = read_code(path)
+    except (ValueError, OSError) as error:
+        submission.status, submission.problem = "not a notebook", str(error)
+        return submission
+    found = assignment_of(code)
+    if found not in (None, assignment):
+        submission.status = "wrong assignment"
+        submission.problem = f"the notebook is for assignment {found}, not {assignment}"
+    elif not any(source.strip() for source in code):
+        submission.status, submission.problem = "not a notebook", "it has no code"
+    else:
+        # The checker's verdicts are not looked at, so its cells need not run.
+        submission.cells = [source for source in without_stale_stubs(code, student) if not _CHECK.fullmatch(source)]
+    return submission
+
+
+def without_stale_stubs(code: list[str], student: NotebookNode) -> list[str]:
+    """Leave out an answer cell that is as it was handed out, where another cell defines all that it does.
+
+    A student who duplicates the cell, answers in one copy and leaves the other has answered.
+    """
+    stubs = {
+        cell.source.strip(): _defined(cell.source)
+        for cell in student.cells
+        if cell.cell_type == "code" and "..." in cell.source
+    }
+    kept = []
+    for source in code:
+        names = stubs.get(source.strip())
+        others = [other for other in code if other.strip() != source.strip()]
+        if names and all(any(_defines(other, name) for other in others) for name in names):
+            continue
+        kept.append(source)
+    return kept
+
+
+def _defined(stub: str) -> set[str]:
+    names = set()
+    for node in ast.parse(stub).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def _defines(source: str, name: str) -> bool:
+    """Whether a cell defines a name. By its text: a student's code is not parsed where the lecturer's rights are."""
+    return re.search(rf"^(def|class) +{name}\b|^{name} *=", source, re.MULTILINE) is not None

@@ -1,0 +1,83 @@
+"""Running the cells of a notebook in IPython, without a kernel and without output."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from IPython.core.history import HistoryManager
+from IPython.core.interactiveshell import InteractiveShell
+
+from .limits import TimeLimit, time_limit
+
+LONGEST_TEXT = 500
+
+
+class _Shell(InteractiveShell):
+    """IPython that neither keeps results nor writes: what went wrong is in the result of a cell."""
+
+    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+        """Show nothing."""
+
+    def showsyntaxerror(self, *args: Any, **kwargs: Any) -> None:
+        """Show nothing."""
+
+
+class Notebook:
+    """A student's notebook as it runs; ``names`` are its variables."""
+
+    def __init__(self, cell_limit_s: float):
+        HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
+        self._shell = _Shell.instance(history_load_length=0, cache_size=0)
+        self._limit_s = cell_limit_s
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The variables of the notebook."""
+        names: dict[str, Any] = self._shell.user_ns
+        return names
+
+    def run(self, cells: list[str], skip: Iterable[int], begin: Callable[[int], None]) -> list[dict[str, Any]]:
+        """Run the cells from top to bottom; return the errors of those that stopped.
+
+        A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
+        at the end: the student had run the cells in another order.
+        """
+        skipped, errors, again = set(skip), {}, []
+        for number, source in enumerate(cells):
+            if number not in skipped:
+                begin(number)
+                error = self._run(source)
+                if error is not None:
+                    errors[number] = error
+                    again += [number] if error["type"] == "NameError" else []
+        for number in again if len(again) < len(cells) else []:
+            begin(number)
+            error = self._run(cells[number])
+            errors.pop(number)
+            if error is not None:
+                errors[number] = error
+        return [{"cell": number, **error} for number, error in sorted(errors.items())]
+
+    def _run(self, source: str) -> dict[str, str] | None:
+        try:
+            with time_limit(self._limit_s):
+                result = self._shell.run_cell(source, store_history=False, silent=True)
+            error = result.error_before_exec or result.error_in_exec
+        except (TimeLimit, Exception, SystemExit, KeyboardInterrupt) as raised:
+            error = raised
+        self._close_figures()
+        if error is None:
+            return None
+        try:
+            text = str(error)
+        except BaseException:
+            text = ""
+        return {"type": type(error).__name__, "text": text[:LONGEST_TEXT]}
+
+    def _close_figures(self) -> None:
+        """As an inline figure closes at the end of its cell: hundreds that stay open take the memory of the class."""
+        pyplot = __import__("sys").modules.get("matplotlib.pyplot")
+        if pyplot is not None:
+            try:
+                pyplot.close("all")
+            except Exception:
+                return
