@@ -111,13 +111,15 @@ class _Home:
         command = [sys.executable, "-P", "-m", "worker", json.dumps(config)]
         self.process = subprocess.Popen(
             wall(kind(), command, self.scratch, environment(home, imports), limits),
-            cwd=self.scratch,
+            cwd="/" if kind() == KINDS[0] else self.scratch,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
+        if kind() == KINDS[0]:
+            self.scratch.rmdir()  # its scratch folder is inside; a judge that is killed leaves nothing behind
 
     def family(self) -> list[psutil.Process]:
         """Return its processes, and without a wall what they left to us when they ended."""
