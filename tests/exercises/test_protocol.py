@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
+from tools.grading.judge import StudentIterator
 from tools.grading.worker.peer import Peer, StudentError, put_back
 from tools.grading.worker.values import BadMessage, Decoder, Encoder
 from tools.grading.worker.wire import Gone, Silent, Wire
 
 
-def adopt(peer: Peer, reference: Any) -> Callable[..., Any]:
+def adopt(peer: Peer, reference: Any) -> Any:
+    if reference.iterator:
+        return StudentIterator(peer, reference)
     return lambda *args, **kwargs: peer.call(reference.number, args, kwargs)
 
 
@@ -125,6 +128,37 @@ def test_what_a_function_does_to_its_arguments_happens_here_too(over_there):
     assert tensor.tolist() == [1, 1]
     assert table == {"a": [1, 5]}
     assert array.tolist() == [7, 0]
+
+
+def test_a_generator_makes_its_values_there_one_by_one(over_there):
+    made = []
+
+    def halves(y):
+        for n in range(3):
+            made.append(n)
+            y = y / 2
+            yield y
+
+    values = iter(over_there(halves)(torch.tensor([8.0])))
+    assert next(values).item() == 4.0
+    assert made == [0]
+    assert [value.item() for value in values] == [2.0, 1.0]
+    with pytest.raises(StopIteration):
+        next(values)
+
+
+def test_a_generator_without_end_runs_out_of_what_it_may_send():
+    ours, theirs = socket.socketpair()
+    wire = Wire(ours)
+    wire.budget = 1000
+
+    def receive_all():
+        for _ in range(100):
+            Wire(theirs).send({"value": "x" * 100})
+            wire.receive()
+
+    with theirs, pytest.raises(Gone, match="too much"):
+        receive_all()
 
 
 def test_put_back_shortens_and_replaces():

@@ -28,6 +28,8 @@ from tools.grading.worker.wire import Gone, Silent, Wire
 STARTS = 4
 """How often the worker of one submission is started: a cell or a call that ends it is left out the next time."""
 GRACE_S = 5.0
+MOST_DATA = 2**30
+"""bytes that a submission may send in one test: an endless generator must not fill the judge's memory"""
 START_S = 120.0
 
 
@@ -46,8 +48,24 @@ class StudentObject:
         return f"<{self._reference.text}>"
 
 
+class StudentIterator:
+    """Stands for a generator or another iterator of the student's: its values are made where it lives, one by one."""
+
+    def __init__(self, peer: Peer, reference: Reference):
+        self._peer, self._reference = peer, reference
+
+    def __iter__(self) -> "StudentIterator":
+        return self
+
+    def __next__(self) -> Any:
+        return self._peer.next(self._reference.number)
+
+    def __repr__(self) -> str:
+        return f"<{self._reference.text}>"
+
+
 class StudentValue:
-    """Stands for something that cannot be called either."""
+    """Stands for something that can be neither called nor iterated over."""
 
     def __init__(self, reference: Reference):
         self._text = reference.text
@@ -57,6 +75,8 @@ class StudentValue:
 
 
 def _stand_in(peer: Peer, reference: Reference) -> Any:
+    if reference.iterator:
+        return StudentIterator(peer, reference)
     return StudentObject(peer, reference) if reference.callable else StudentValue(reference)
 
 
@@ -133,6 +153,7 @@ class Submission:
         """Give the connection for one test, which has so long."""
         peer = self.peer()
         peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
+        peer.wire.budget = MOST_DATA
         yield peer
 
     def close(self) -> None:

@@ -108,6 +108,13 @@ class Peer:
                 raise Gone(f"it does not keep to the protocol ({type(error).__name__})") from None
             return result
 
+    def next(self, number: int) -> Any:
+        """Return the next value of the other side's iterator; raise ``StopIteration`` at its end."""
+        more, value = self.request({"do": "next", "number": number})
+        if more is not True:
+            raise StopIteration
+        return value
+
     def progress(self, message: dict[str, Any]) -> None:
         """Send a request that has no answer."""
         self.wire.send(message)
@@ -134,6 +141,8 @@ class Peer:
             kind = message["do"]
             if kind == "call":
                 self._answer_call(message, value, tensors)
+            elif kind == "next":
+                self._send({}, self._run(_next, self._exported(message)))
             elif kind == "derivative":
                 reply, result, slots = self.graphs.derivative(message, value, tensors)
                 self._send(reply, result, slots)
@@ -149,14 +158,11 @@ class Peer:
             self.wire.send({"error": self._describe(error)})
 
     def _answer_call(self, message: dict[str, Any], value: Any, tensors: list[torch.Tensor]) -> None:
-        number = message.get("number")
-        if type(number) is not int or not 0 <= number < len(self._objects):
-            raise Gone("a call of something that was never given away")
+        function = self._exported(message)
         try:
             args, kwargs = value
         except (TypeError, ValueError):
             raise Gone("a call without arguments") from None
-        function = self._objects[number]
         if tensors:
             reply, result, slots = self.graphs.call(self._run, function, args, kwargs, tensors)
             self._send(reply, result, slots)
@@ -189,6 +195,12 @@ class Peer:
 
     # Objects
 
+    def _exported(self, message: dict[str, Any]) -> Any:
+        number = message.get("number")
+        if type(number) is not int or not 0 <= number < len(self._objects):
+            raise Gone("a call of something that was never given away")
+        return self._objects[number]
+
     def _export(self, value: Any) -> tuple[int, bool]:
         if id(value) in self._adopted:
             return self._adopted[id(value)][1], True
@@ -205,6 +217,13 @@ class Peer:
         adopted = self._adopt(self, reference)
         self._adopted[id(adopted)] = adopted, reference.number
         return adopted
+
+
+def _next(iterator: Any) -> tuple[bool, Any]:
+    """Return whether there is another value, and it."""
+    for value in iterator:
+        return True, value
+    return False, None
 
 
 def put_back(original: Any, changed: Any) -> None:

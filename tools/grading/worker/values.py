@@ -2,11 +2,11 @@
 
 Whoever decodes builds real Python, NumPy and PyTorch objects of a fixed list of types, from checked sizes. Nothing that
 the sender defines, a class, a method, ``__eq__``, can come along. Everything else crosses as a *reference*: a number
-and a short text, which the receiver may call and no more.
+and a short text, which the receiver may call, or ask for its next value if it is an iterator, and no more.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class Reference:
     callable: bool
     text: str
     own: bool = False
+    iterator: bool = False
 
 
 class Encoder:
@@ -107,7 +108,8 @@ class Encoder:
             text = ""
         number, returned = self._export(value)
         kind = "own" if returned else "object"
-        return {"!": kind, "number": number, "callable": callable(value), "text": text[:SHOWN]}
+        about = {"callable": callable(value), "iterator": isinstance(value, Iterator), "text": text[:SHOWN]}
+        return {"!": kind, "number": number, **about}
 
     def _tensor(self, tensor: torch.Tensor) -> dict[str, Any]:
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
@@ -170,10 +172,10 @@ class Decoder:
                 flat = flat.view(np.uint8) != 0
             return flat.reshape(_shape(data)) if kind == "array" else flat[0]
         if kind in ("object", "own"):
-            number, is_callable, text = data["number"], data["callable"], data["text"]
-            if (type(number), type(is_callable), type(text)) != (int, bool, str):
+            number, is_callable, iterates, text = data["number"], data["callable"], data["iterator"], data["text"]
+            if (type(number), type(is_callable), type(iterates), type(text)) != (int, bool, bool, str):
                 raise BadMessage("a reference is malformed")
-            return self._adopt(Reference(number, is_callable, text[:SHOWN], kind == "own"))
+            return self._adopt(Reference(number, is_callable, text[:SHOWN], kind == "own", iterates))
         if kind == "ellipsis":
             return ...
         if kind == "complex":

@@ -22,10 +22,14 @@ class Gone(BaseException):
 
 
 class Wire:
-    """Sends and receives messages; ``deadline`` is a time of ``time.monotonic()`` or None."""
+    """Sends and receives messages.
+
+    ``deadline`` is a time of ``time.monotonic()`` or None, ``budget`` how many bytes may still come, or None.
+    """
 
     def __init__(self, connection: socket.socket):
         self.deadline: float | None = None
+        self.budget: int | None = None
         self._socket = connection
         self._buffer = bytearray()
 
@@ -74,6 +78,10 @@ class Wire:
             if not came:
                 raise Gone("it has ended")
             self._buffer += came
+            if self.budget is not None:
+                self.budget -= len(came)
+                if self.budget < 0:
+                    raise Gone("it sends too much")
         part, self._buffer = self._buffer[:size], self._buffer[size:]
         return memoryview(part)
 
