@@ -82,6 +82,21 @@ def test_the_gradient_of_a_known_integral(gradient, method):
 
 
 @pytest.mark.parametrize(("gradient", "method"), WITH_METHODS)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_each_interval_has_its_part_where_several_times_lie_in_one_step(gradient, method, sign):
+    # y = y₀ + k t and l = t y: ∫ l dt = y₀ t²/2 + k t³/3, a polynomial that the rule integrates exactly
+    times = sign * vector(0.0, 0.1, 0.4, 0.7, 1.0)
+    y0, k = leaves(vector(1.3), vector(0.7))
+    options = {"f": lambda t, y, k: k + 0 * y, "cost": lambda t, y, k: (t * y).sum()}
+    _, costs = with_cost(gradient, method, y0, times, k, first_step=2.0, rtol=1e-3, **options)
+    assert torch.allclose(costs, 1.3 * times**2 / 2 + 0.7 * times**3 / 3, rtol=1e-13, atol=1e-15)
+    w = vector(0.3, 1.0, -2.0, 0.5, 4.0)
+    for_y0, for_k = torch.autograd.grad((w * costs).sum(), (y0, k))
+    assert for_y0.item() == pytest.approx((w * times**2 / 2).sum().item(), rel=1e-6)
+    assert for_k.item() == pytest.approx((w * times**3 / 3).sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("gradient", "method"), WITH_METHODS)
 def test_gradients_are_difference_quotients(gradient, method):
     def loss(y0, t, k):
         ys, costs = with_cost(gradient, method, y0, t, k, step_size=0.03)

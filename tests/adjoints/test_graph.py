@@ -10,7 +10,20 @@ from torch.autograd import forward_ad, gradgradcheck
 from ndelib import odeint, odeint_with_cost
 from ndelib.adjoints import GRADIENTS
 from ndelib.solvers.methods import METHODS
-from tests.adjoints.problems import IMPLICIT, IN_PAIRS, Y0, K, apart, leaves, solve, swing, total, vector
+from tests.adjoints.problems import (
+    IMPLICIT,
+    IN_PAIRS,
+    Y0,
+    K,
+    apart,
+    force,
+    leaves,
+    solve,
+    swing,
+    total,
+    vector,
+    velocity,
+)
 
 OTHERS = [gradient for gradient in GRADIENTS if gradient != "backprop"]
 METHOD = {gradient: "reversible_dopri5" if gradient == "reversible" else "dopri5" for gradient in GRADIENTS}
@@ -108,6 +121,28 @@ def test_nothing_of_a_solve_outlives_its_backward_pass(gradient, options):
     alive = {id(reference()): reference() for reference in seen if reference() is not None}
     assert all(torch.equal(x, y0) for x in alive.values())  # but the first state
     assert len(alive) <= 1
+
+
+@pytest.mark.parametrize("gradient", ["checkpoint", "reversible"])
+def test_nothing_of_a_pair_of_functions_outlives_it_either(gradient):
+    q, p, k = leaves(Y0[:1], Y0[1:], K)
+    seen = []
+
+    def noted(half):
+        def f(t, x, k):
+            dx = half(t, x, k)
+            seen.append(weakref.ref(dx))
+            return dx
+
+        return f
+
+    pair = noted(velocity), noted(force)
+    loss = total(odeint(pair, (q, p), TIMES, method="leapfrog", gradient=gradient, args=(k,), step_size=0.1)[0])
+    loss.backward()
+    gc.collect()
+    assert len(seen) > 20
+    assert not any(reference() is not None for reference in seen)
+    assert loss.grad_fn is not None
 
 
 # Differentiated again
