@@ -33,7 +33,7 @@ from ndelib.solvers.adaptive import adaptive_steps
 from ndelib.solvers.control import Tolerance, values
 from ndelib.solvers.dense import interpolate
 from ndelib.solvers.fixed_step import fixed_steps
-from ndelib.solvers.newton import check_jacobian, jacobian_by_jvp
+from ndelib.solvers.jacobian import check_jacobian, jacobian_by_jvp
 from ndelib.solvers.problem import Problem
 from ndelib.solvers.solution import Piece
 from ndelib.solvers.step import Field, Method, Statistics, Step

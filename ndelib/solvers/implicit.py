@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ndelib.solvers.dense import polynomial
 from ndelib.solvers.implicit_tableaus import TABLEAUS, DiagonallyImplicitTableau
-from ndelib.solvers.newton import Jacobian, SimplifiedNewton, carries_gradient
+from ndelib.solvers.jacobian import Jacobian
+from ndelib.solvers.newton import SimplifiedNewton, carries_gradient
 from ndelib.solvers.runge_kutta import combine, weighted_sum
 from ndelib.solvers.step import Field, Interpolant, Method, Statistics, Step, StepFunction
 
@@ -46,6 +47,8 @@ def implicit_step(
             if i == 1 and before is not None:  # a straight line through the slopes where that step began and ended
                 guess = guess + (c * h / before.h) * (f0 - before.k[0]).detach()
             z = newton.solve(time, known.detach(), h_gamma * guess)
+            if i == len(tableau.c) - 1:
+                newton.look_back(time, known.detach(), z)
         if newton.tracked or carries_gradient(known):
             z = newton.attach(time, known, z)
         k.append(z / h_gamma)

@@ -9,16 +9,19 @@ Source: Hairer & Wanner, *Solving Ordinary Differential Equations II* (1996), se
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ndelib.solvers.control import values
+from ndelib.solvers.jacobian import (
+    Jacobian,
+    at_least_vector,
+    check_jacobian,
+    check_that_rows_are_independent,
+    jacobian_by_jvp,
+)
 from ndelib.solvers.step import Field, Statistics, StepRejected, time_like
-
-Jacobian = Callable[[Tensor, Tensor], Tensor]
-"""``jacobian(t, y) -> ∂f/∂y``: (*, d) -> (*, d, d), for every system of the batch its own matrix."""
 
 MAX_ITERATIONS = 8
 """with one matrix"""
@@ -74,7 +77,8 @@ class SimplifiedNewton:
         self._lu_h_gamma = math.nan
         self._eta = 1.0
         self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
-        self._measured = 0.0  # that part in the last step; 0 if no stage took two iterations
+        self._measured = 0.0  # that part in the last step
+        self._residual: Tensor | None = None  # of the iteration before
 
     def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
         """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest.
@@ -91,7 +95,7 @@ class SimplifiedNewton:
             self._rate, self._rate_h_gamma = self._measured, self._h_gamma
         self._h_gamma, self._measured = h_gamma, 0.0
         expected = self._rate * max(1.0, abs(h_gamma / self._rate_h_gamma))
-        if self._J is None or self._J.shape[:-1] != _at_least_vector(y).shape or expected > SLOW:
+        if self._J is None or self._J.shape[:-1] != at_least_vector(y).shape or expected > SLOW:
             self.renew(t, y)
             self._rate, self._rate_h_gamma = FRESH, h_gamma
         self._use_matrix(h_gamma)
@@ -141,6 +145,7 @@ class SimplifiedNewton:
     def _iterate(self, t: float, known: Tensor, z: Tensor) -> tuple[Tensor, str]:
         """Iterate from ``z`` with one matrix; return the last iterate, and what kept it from convergence or ``""``."""
         eta, size = max(self._eta, self._mismatch), math.inf
+        self._residual = None
         for left in reversed(range(MAX_ITERATIONS)):
             increment = self.increment(t, known, z)
             z = z + increment
@@ -163,7 +168,33 @@ class SimplifiedNewton:
 
     def increment(self, t: float, known: Tensor, z: Tensor) -> Tensor:
         """Return by how much one iteration changes ``z``."""
-        return self._correction * self.apply_inverse(self._h_gamma * self.slope(t, known + z) - z)
+        return self._correction * self.apply_inverse(self.residual(t, known, z))
+
+    def residual(self, t: float, known: Tensor, z: Tensor) -> Tensor:
+        """Return hγ f(t, known + z) − z, and notice how much of it the iteration before has left.
+
+        Of a system with slow and with stiff components, increments may show neither: a matrix that is much too large
+        makes them small. The residual does not pass through the matrix.
+        """
+        residual = self._h_gamma * self.slope(t, known + z) - z
+        if self._residual is not None:
+            seen = torch.where(residual.abs() > 100 * self._rounding(known + z, z), residual, 0.0)
+            before, after = self._size(self._residual), self._size(seen)
+            if after > 0:
+                self._measured = max(self._measured, after / before)
+        self._residual = residual
+        return residual
+
+    def _rounding(self, y: Tensor, z: Tensor) -> Tensor:
+        """Return the size of the rounding errors in a residual: those of ``y`` come back multiplied by hγJ."""
+        assert self._J is not None
+        of_slope = (self._J.abs() @ at_least_vector(y).abs().unsqueeze(-1)).squeeze(-1).reshape(z.shape)
+        return torch.finfo(z.dtype).eps * (abs(self._h_gamma) * of_slope + z.abs())
+
+    def look_back(self, t: float, known: Tensor, z: Tensor) -> None:
+        """After the last stage of a step, ``z``: if none took two iterations, see what one iteration leaves."""
+        if self._measured == 0:
+            self.residual(t, known, z)
 
     def apply_inverse(self, v: Tensor) -> Tensor:
         """Return (I − hγJ)⁻¹ v, with the matrix that is in use: (*) -> (*)."""
@@ -222,49 +253,8 @@ class SimplifiedNewton:
 
     def _size(self, increment: Tensor) -> float:
         """Return the norm of ``increment`` in units of the tolerance: root mean square, of the worst system."""
-        squares = _at_least_vector(increment / self._scale).square().mean(-1)
+        squares = at_least_vector(increment / self._scale).square().mean(-1)
         return math.sqrt(values(squares).max().item())
-
-
-def jacobian_by_jvp(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """Return ∂f/∂y of a batch of independent systems by d derivatives of the whole batch: (*, d) -> (*, d, d).
-
-    Row i of f depends on row i of y alone, so one tangent that has the j-th unit vector in every row gives the j-th
-    column of every Jacobian. f is always called with the whole batch: it may hold parameters of its samples. A y of
-    shape () gives (1, 1).
-    """
-    vector = _at_least_vector(y)
-    d = vector.shape[-1]
-    units = torch.eye(d, dtype=y.dtype, device=y.device).reshape(d, *[1] * (vector.ndim - 1), d)
-    tangents = units.expand(d, *vector.shape).reshape(d, *y.shape)
-    columns = torch.func.vmap(lambda tangent: torch.func.jvp(f, (y,), (tangent,))[1])(tangents)
-    return columns.reshape(d, *vector.shape).movedim(0, -1)
-
-
-def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J: Tensor) -> None:
-    """Raise ``ValueError`` if J, (*, d, d), is not the derivative of f at y, (*, d), in some other direction."""
-    v = torch.sin(1 + torch.arange(y.numel(), dtype=y.dtype, device=y.device)).reshape(y.shape)
-    difference = torch.func.jvp(f, (y,), (v,))[1] - (J @ v.unsqueeze(-1)).squeeze(-1)
-    size = (J.abs() @ v.abs().unsqueeze(-1)).squeeze(-1)
-    if values(difference).abs().max() > math.sqrt(torch.finfo(y.dtype).eps) * values(size).max():
-        raise ValueError(
-            f"y has the shape {tuple(y.shape)}, which implicit methods take for a batch {tuple(y.shape[:-1])} of "
-            f"independent systems of {y.shape[-1]} equations, but f couples them: solve for y.flatten(), one vector, "
-            "and give it back its shape in f"
-        )
-
-
-def check_jacobian(J: Tensor, y: Tensor) -> Tensor:
-    """Return what the user's ``jacobian`` gave as (*, d, d); another shape, dtype or device raises ``ValueError``."""
-    shape = (*y.shape, *y.shape[-1:])
-    if not isinstance(J, Tensor) or J.shape != shape:
-        got = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
-        raise ValueError(
-            f"jacobian(t, y) must return a tensor of shape {shape} for y of shape {tuple(y.shape)}; got {got}"
-        )
-    if (J.dtype, J.device) != (y.dtype, y.device):
-        raise ValueError(f"jacobian(t, y) must return {y.dtype} on {y.device} as y is; got {J.dtype} on {J.device}")
-    return J if y.ndim else J.reshape(1, 1)
 
 
 def carries_gradient(x: Tensor) -> bool:
@@ -277,7 +267,7 @@ def carries_gradient(x: Tensor) -> bool:
 
 
 def _solve(lu: tuple[Tensor, Tensor], v: Tensor) -> Tensor:
-    column = _at_least_vector(v).unsqueeze(-1)
+    column = at_least_vector(v).unsqueeze(-1)
     if not torch._C._functorch.is_functorch_wrapped_tensor(column):
         return torch.linalg.lu_solve(*lu, column).reshape(v.shape)
     # Under two levels of vmap (also those of jacrev and jacfwd), torch.linalg.lu_solve returns wrong numbers where only
@@ -285,7 +275,3 @@ def _solve(lu: tuple[Tensor, Tensor], v: Tensor) -> Tensor:
     P, L, U = torch.lu_unpack(*lu)
     column = torch.linalg.solve_triangular(L, P.mT @ column, upper=False, unitriangular=True)
     return torch.linalg.solve_triangular(U, column, upper=True).reshape(v.shape)
-
-
-def _at_least_vector(y: Tensor) -> Tensor:
-    return y if y.ndim else y.reshape(1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.implicit import METHODS
-from ndelib.solvers.newton import SimplifiedNewton, jacobian_by_jvp
+from ndelib.solvers.jacobian import jacobian_by_jvp
+from ndelib.solvers.newton import SimplifiedNewton
 from ndelib.solvers.step import Statistics, Step, StepRejected, VectorField
 
 TIGHT = {"rtol": 1e-13, "atol": 1e-13}
