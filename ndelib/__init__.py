@@ -8,9 +8,9 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ndelib.adjoints import odeint, odeint_adjoint, odeint_with_cost
+from ndelib.adjoints import odeint, odeint_adjoint, odeint_with_cost, sdeint, sdeint_adjoint
 from ndelib.colab import setup
-from ndelib.solvers import methods, solve_ivp
+from ndelib.solvers import BrownianMotion, methods, sde_methods, solve_ivp, to_ito, to_stratonovich
 
 if TYPE_CHECKING:
     from ndelib import adjoints, claims, dynamics, exercises, plotting, solvers
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BrownianMotion",
     "adjoints",
     "claims",
     "dynamics",
@@ -27,9 +28,14 @@ __all__ = [
     "odeint_adjoint",
     "odeint_with_cost",
     "plotting",
+    "sde_methods",
+    "sdeint",
+    "sdeint_adjoint",
     "setup",
     "solve_ivp",
     "solvers",
+    "to_ito",
+    "to_stratonovich",
 ]
 
 _SUBMODULES = {"adjoints", "claims", "dynamics", "exercises", "plotting", "solvers"}

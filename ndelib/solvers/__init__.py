@@ -1,11 +1,13 @@
-"""Numerical integration of ordinary differential equations ``dy/dt = f(t, y)``.
+"""Numerical integration of ordinary and stochastic differential equations, ``dy = f dt`` and ``dy = f dt + g dW``.
 
 A method is data where it can be (:class:`ButcherTableau`), a step is the formula of chapters 1 and 3
 (``runge_kutta.py``), the loops make steps (``fixed_step.py``, ``adaptive.py``), and :func:`odeint` and
 :func:`solve_ivp` keep of them what was asked for.
 """
 
+from ndelib.solvers.brownian import BrownianMotion
 from ndelib.solvers.butcher import ButcherTableau
+from ndelib.solvers.calculus import to_ito, to_stratonovich
 from ndelib.solvers.control import Controller
 from ndelib.solvers.errors import NewtonDidNotConverge, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
 from ndelib.solvers.events import Event
@@ -13,8 +15,10 @@ from ndelib.solvers.methods import MethodInfo, methods
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.solution import Solution
 from ndelib.solvers.solve_ivp import solve_ivp
+from ndelib.solvers.stochastic_methods import StochasticMethodInfo, sde_methods
 
 __all__ = [
+    "BrownianMotion",
     "ButcherTableau",
     "Controller",
     "Event",
@@ -24,8 +28,12 @@ __all__ = [
     "Solution",
     "SolverError",
     "StepSizeTooSmall",
+    "StochasticMethodInfo",
     "TooManySteps",
     "methods",
     "odeint",
+    "sde_methods",
     "solve_ivp",
+    "to_ito",
+    "to_stratonovich",
 ]

@@ -7,7 +7,7 @@ number comes from the device to the host in each step, the size of the error.
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,16 +26,19 @@ def adaptive_steps(
     times: Sequence[float],
     options: Options,
     statistics: Statistics,
+    land: Callable[..., float] | None = None,
 ) -> Iterator[Step]:
     """Yield the accepted steps from ``times[0]`` to ``times[-1]``, beginning with the state ``y``, (*).
 
     A step that would pass requested times ends on the last of them within its reach, so every requested time either
-    ends a step or lies inside a step together with a later one.
+    ends a step or lies inside a step together with a later one. ``land`` may choose otherwise where steps end; its
+    arguments are those of :func:`landing`.
 
     Raises :class:`~ndelib.solvers.errors.StepSizeTooSmall` or :class:`~ndelib.solvers.errors.TooManySteps`.
     """
     assert method.error_order is not None
     k = method.error_order + 1
+    land = land or landing
     rtol, atol, controller, first_step = options.rtol, options.atol, options.control, options.first_step
     min_step, max_step, max_steps = options.min_step, options.max_step, options.max_steps
     t, end = times[0], times[-1]
@@ -54,7 +57,7 @@ def adaptive_steps(
 
     while t != end:
         h = min(h, max_step)
-        t1 = landing(t, h, direction, times, stretch=1.1 if grow else 1.0)
+        t1 = land(t, h, direction, times, stretch=1.1 if grow else 1.0)
         # h, not t1 - t: two requested times may be as near to each other as they like
         if h < max(min_step, 10 * math.ulp(t)) and t1 != end:
             raise step_size_too_small(method, f, t, y, direction * h, end, rejected, min_step, rtol, atol, statistics)

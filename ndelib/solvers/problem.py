@@ -15,7 +15,7 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.fixed_step import fixed_steps
 from ndelib.solvers.methods import METHODS, find_method
 from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
-from ndelib.solvers.step import Interpolant, Statistics, Step
+from ndelib.solvers.step import Interpolant, Method, Statistics, Step
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -32,10 +32,10 @@ class Problem:
         self,
         f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
         y0: State,
-        method: str,
+        method: str | Method,
         options: Options,
     ) -> None:
-        self.method = find_method(method)
+        self.method = find_method(method) if isinstance(method, str) else method
         self.options = options
         self.statistics = Statistics()
         self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
