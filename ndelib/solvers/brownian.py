@@ -207,8 +207,8 @@ class BrownianMotion:
         if found is None:
             while len(self._blocks) >= 4:
                 del self._blocks[next(iter(self._blocks))]
-            scale = segment.width if kind == 0 else segment.width / 12
-            found = self._normals(2 * key[0] + kind, self._rows).mul_(math.sqrt(scale))
+            variance = segment.width if kind == 0 else segment.width / 12
+            found = self._normals(2 * key[0] + kind, self._rows, math.sqrt(variance))
             self._blocks[key] = found
         return found
 

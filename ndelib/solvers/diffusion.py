@@ -88,26 +88,24 @@ def derivative_along(
 
     Where gradients are enabled the result can be differentiated.
     """
-    if diagonal:
-        return _elementwise(g, y, weights)
-    columns = g(y)
-    V = weights(columns)
-    total = torch.zeros_like(y)
-    for j in range(V.shape[-1]):
-        total = total + torch.func.jvp(lambda x, j=j: g(x)[..., j], (y,), (V[..., j],))[1]
-    return columns, total
-
-
-def _elementwise(
-    g: Callable[[Tensor], Tensor], y: Tensor, weights: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Do it for g_i that depends on y_i alone, where one vector–Jacobian product has all derivatives."""
+    # Autograd alone, for torch.func.jvp takes four times as long: for columns, the derivative of u ↦ uᵀ ∂g/∂y.
     tracked = torch.is_grad_enabled()
     with torch.enable_grad():
         x = y if tracked and y.requires_grad else y.detach().requires_grad_()
         value = g(x)
+        result = value if tracked else value.detach()
         if not value.requires_grad:  # a constant
-            return value, torch.zeros_like(y)
-        v = weights(value if tracked else value.detach())
-        (slope,) = torch.autograd.grad(value, x, v, create_graph=tracked, retain_graph=True, allow_unused=True)
-    return value if tracked else value.detach(), torch.zeros_like(y) if slope is None else slope
+            return result, torch.zeros_like(y)
+        V = weights(result)
+        if diagonal:  # g_i depends on y_i alone, so uᵀ ∂g/∂y is (∂g/∂y) u
+            (slope,) = torch.autograd.grad(value, x, V, create_graph=tracked, retain_graph=True, allow_unused=True)
+            return result, torch.zeros_like(y) if slope is None else slope
+        u = torch.zeros_like(value.detach()).requires_grad_()
+        total = torch.zeros((), dtype=y.dtype, device=y.device)
+        for j, column in enumerate(torch.eye(V.shape[-1], dtype=y.dtype, device=y.device)):
+            (pulled,) = torch.autograd.grad(value, x, column * u, create_graph=True, allow_unused=True)
+            if pulled is None:
+                return result, torch.zeros_like(y)
+            total = total + (pulled * V[..., j]).sum()
+        (columns,) = torch.autograd.grad(total, u, create_graph=tracked, retain_graph=True)
+    return result, columns.sum(-1)

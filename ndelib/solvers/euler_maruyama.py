@@ -79,7 +79,11 @@ def start_milstein(
 def start_milstein_free(
     field: Field, statistics: Statistics, *, diffusion: CheckedDiffusion, noise: Noise, calculus: str
 ) -> StepFunction:
-    """Return Milstein's step with (∂g/∂y) g^j replaced by (g(y + √h g^j) − g(y)) / √h, for each noise j."""
+    """Return Milstein's step with (∂g/∂y) g^j replaced by a difference quotient over √h g^j, for each noise j.
+
+    For Itô (g(y + √h g^j) − g(y)) / √h will do: its error, √h ½ g'' g^j g^j, is multiplied by integrals of mean zero.
+    Those of Stratonovich have the mean h/2; there the quotient has to be symmetric, or the order is ½.
+    """
     ito, additive, diagonal = calculus == "ito", diffusion.noise_type == "additive", diffusion.diagonal
 
     def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
@@ -91,9 +95,13 @@ def start_milstein_free(
         if not additive:
             integrals = iterated_integrals(found, h, ito, diagonal)
             for j in range(1 if diagonal else diffusion.channels):
-                direction = g if diagonal else g[..., j]
-                change = (diffusion(t, torch.add(y, direction, alpha=root)) - g) / root
-                y1 = diffusion.plus(y1, change, integrals if diagonal else integrals[..., j, :])
+                along = g if diagonal else g[..., j]
+                if ito:
+                    change = diffusion(t, torch.add(y, along, alpha=root)) - g
+                else:
+                    half = 0.5 * root
+                    change = diffusion(t, torch.add(y, along, alpha=half)) - diffusion(t, y.sub(along, alpha=half))
+                y1 = diffusion.plus(y1, change / root, integrals if diagonal else integrals[..., j, :])
         return Step(t, t1, y, y1, [], None, None)
 
     return step

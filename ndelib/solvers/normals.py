@@ -43,7 +43,7 @@ def combine(*words: int) -> int:
 
 
 class Normals:
-    """Standard normal tensors by counter: ``normals(counter, rows)``, (rows, *shape), always the same."""
+    """Normal tensors by counter: ``normals(counter, rows)``, (rows, *shape), always the same."""
 
     def __init__(self, key: int, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
         self.key = combine(key, key >> 64)
@@ -55,19 +55,20 @@ class Normals:
         else:
             self.torch = torch.Generator(device)
 
-    def __call__(self, counter: int, rows: int) -> Tensor:
-        """Return the numbers that belong to ``counter``, (rows, *shape)."""
+    def __call__(self, counter: int, rows: int, deviation: float = 1.0) -> Tensor:
+        """Return the numbers that belong to ``counter``, (rows, *shape), of mean zero and standard ``deviation``."""
         if torch.is_inference_mode_enabled():  # such tensors could not take part in a graph later
             with torch.inference_mode(False):
-                return self(counter, rows)
+                return self(counter, rows, deviation)
         if self.by_numpy:
             words = [scramble((self.key + (4 * counter + i) * GOLDEN) & MASK) for i in range(3)]
             state = {"state": np.array([*words, 1], dtype=np.uint64)}
             self.bits.state = {"bit_generator": "SFC64", "state": state, "has_uint32": 0, "uinteger": 0}
-            return torch.from_numpy(self.numpy.standard_normal((rows, *self.shape)))
+            return torch.from_numpy(self.numpy.standard_normal((rows, *self.shape))).mul_(deviation)
         self.torch.manual_seed(self._seed(counter))
         wide = self.dtype if self.dtype.itemsize >= 4 else torch.float32
-        x = torch.randn((rows, *self.shape), generator=self.torch, dtype=wide, device=self.device)
+        x = torch.empty((rows, *self.shape), dtype=wide, device=self.device)
+        x.normal_(0.0, deviation, generator=self.torch)
         return x if wide == self.dtype else x.to(self.dtype)
 
     def _seed(self, counter: int) -> int:
