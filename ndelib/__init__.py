@@ -8,9 +8,21 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ndelib.adjoints import odeint, odeint_adjoint, odeint_with_cost, sdeint, sdeint_adjoint
+from ndelib.adjoints import cdeint, odeint, odeint_adjoint, odeint_with_cost, sdeint, sdeint_adjoint
 from ndelib.colab import setup
-from ndelib.solvers import BrownianMotion, methods, sde_methods, solve_ivp, to_ito, to_stratonovich
+from ndelib.solvers import (
+    BrownianMotion,
+    CubicSpline,
+    LinearInterpolation,
+    hermite_cubic_coefficients_with_backward_differences,
+    linear_interpolation_coeffs,
+    methods,
+    natural_cubic_coeffs,
+    sde_methods,
+    solve_ivp,
+    to_ito,
+    to_stratonovich,
+)
 
 if TYPE_CHECKING:
     from ndelib import adjoints, claims, dynamics, exercises, plotting, solvers
@@ -19,11 +31,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BrownianMotion",
+    "CubicSpline",
+    "LinearInterpolation",
     "adjoints",
+    "cdeint",
     "claims",
     "dynamics",
     "exercises",
+    "hermite_cubic_coefficients_with_backward_differences",
+    "linear_interpolation_coeffs",
     "methods",
+    "natural_cubic_coeffs",
     "odeint",
     "odeint_adjoint",
     "odeint_with_cost",

@@ -6,6 +6,7 @@ A solve is one node of autograd's graph (``function.py``) with a backward pass o
 memory and error.
 """
 
+from ndelib.adjoints.cdeint import cdeint
 from ndelib.adjoints.errors import AdjointError, AdjointWarning
 from ndelib.adjoints.odeint import GRADIENTS, odeint, odeint_adjoint, odeint_with_cost
 from ndelib.adjoints.sdeint import SDE_GRADIENTS, sdeint, sdeint_adjoint
@@ -15,6 +16,7 @@ __all__ = [
     "SDE_GRADIENTS",
     "AdjointError",
     "AdjointWarning",
+    "cdeint",
     "odeint",
     "odeint_adjoint",
     "odeint_with_cost",

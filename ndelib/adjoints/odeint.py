@@ -258,7 +258,7 @@ def _solve(
     options = read_options(solve)
     _check_solve_options(gradient, options)
     problem = Problem(f, y0, method, options)
-    moving, times = _read_times(t)
+    moving, times = read_times(t)
     slope = partial(_flat_field, problem)
     start = problem.y0
     if moving is not None:
@@ -316,7 +316,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     return {"adjoint": Adjoint, "interpolated": Interpolated}[name](readout, parameters, backward)
 
 
-def _read_times(t: Any) -> tuple[Tensor | None, list[float]]:
+def read_times(t: Any) -> tuple[Tensor | None, list[float]]:
     """Return the times as a tensor if they need a gradient, (T,), and as floats."""
     if not _has_gradient(t):
         return None, check_times(t)

@@ -1,4 +1,4 @@
-"""Numerical integration of ordinary and stochastic differential equations, ``dy = f dt`` and ``dy = f dt + g dW``.
+"""Numerical integration of differential equations: ``dy = f dt``, ``dy = f dt + g dW``, and ``dz = g dX`` along a path.
 
 A method is data where it can be (:class:`ButcherTableau`), a step is the formula of chapters 1 and 3
 (``runge_kutta.py``), the loops make steps (``fixed_step.py``, ``adaptive.py``), and :func:`odeint` and
@@ -8,11 +8,18 @@ A method is data where it can be (:class:`ButcherTableau`), a step is the formul
 from ndelib.solvers.brownian import BrownianMotion
 from ndelib.solvers.butcher import ButcherTableau
 from ndelib.solvers.calculus import to_ito, to_stratonovich
+from ndelib.solvers.cde import cde_to_ode
 from ndelib.solvers.control import Controller
 from ndelib.solvers.errors import NewtonDidNotConverge, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
 from ndelib.solvers.events import Event
+from ndelib.solvers.interpolation import (
+    hermite_cubic_coefficients_with_backward_differences,
+    linear_interpolation_coeffs,
+    natural_cubic_coeffs,
+)
 from ndelib.solvers.methods import MethodInfo, methods
 from ndelib.solvers.odeint import odeint
+from ndelib.solvers.paths import CubicSpline, LinearInterpolation
 from ndelib.solvers.solution import Solution
 from ndelib.solvers.solve_ivp import solve_ivp
 from ndelib.solvers.stochastic_methods import StochasticMethodInfo, sde_methods
@@ -21,7 +28,9 @@ __all__ = [
     "BrownianMotion",
     "ButcherTableau",
     "Controller",
+    "CubicSpline",
     "Event",
+    "LinearInterpolation",
     "MethodInfo",
     "NewtonDidNotConverge",
     "NonFiniteState",
@@ -30,7 +39,11 @@ __all__ = [
     "StepSizeTooSmall",
     "StochasticMethodInfo",
     "TooManySteps",
+    "cde_to_ode",
+    "hermite_cubic_coefficients_with_backward_differences",
+    "linear_interpolation_coeffs",
     "methods",
+    "natural_cubic_coeffs",
     "odeint",
     "sde_methods",
     "solve_ivp",
