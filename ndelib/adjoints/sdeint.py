@@ -47,38 +47,39 @@ def sdeint(
 ) -> Tensor:
     """Solve ``dy = f(t, y) dt + g(t, y) dW``, ``y(ts[0]) = y0``, and return the solution at the times ``ts``.
 
-    The arguments are those of torchsde. Gradients flow to ``y0`` and to the parameters of ``sde``; not through the path,
-    nor through the choice of step sizes.
+    The arguments are those of torchsde. Gradients flow to ``y0`` and to the parameters of ``sde``; not through the
+    path, nor through the choice of step sizes.
 
     Args:
-        sde: has ``f(t, y) -> (*, d)``, ``g(t, y)`` and two attributes. ``noise_type``: ``"diagonal"`` (g is (\\*, d), and
-            g_i depends on y_i alone), ``"scalar"`` (\\*, d, 1), ``"additive"`` (g depends on t alone), ``"commutative"``
-            or ``"general"``, all (\\*, d, m). ``sde_type``: ``"ito"`` or ``"stratonovich"``.
-        y0: the initial state, (\\*, d), with any batch dimensions, real.
-        ts: the times, (T,), strictly increasing (or decreasing, for a Stratonovich equation). Steps end at each of them.
-        bm: the path: a :class:`~ndelib.BrownianMotion` of the size (\\*, m), or a function ``bm(s, t)`` that returns
+        sde: has ``f(t, y) -> (*, d)``, ``g(t, y)`` and two attributes. ``noise_type``: ``"diagonal"`` (g is (*, d), and
+            g_i depends on y_i alone), ``"scalar"`` (*, d, 1), ``"additive"`` (g depends on t alone), ``"commutative"``
+            or ``"general"``, all (*, d, m). ``sde_type``: ``"ito"`` or ``"stratonovich"``.
+        y0: the initial state, (*, d), with any batch dimensions, real.
+        ts: the times, (T,), strictly increasing (or decreasing, for a Stratonovich equation). A step ends at each.
+        bm: the path: a :class:`~ndelib.BrownianMotion` of the size (*, m), or a function ``bm(s, t)`` that returns
             W(t) − W(s). A new one if ``None``, seeded from PyTorch's generator.
         method: a name listed by :func:`ndelib.sde_methods`. ``None`` takes ``"midpoint"`` for Stratonovich equations,
             and for Itô equations ``"srk"``, or ``"euler"`` where the noise is commutative or general.
         dt: the longest step, 1e-3 if ``None``; each interval between times is cut into equal steps. With ``adaptive``
             the first one.
-        adaptive: choose steps by ``rtol`` and ``atol``: the difference between a step and its two halves is kept, as
-            the root mean square of ``error / (atol + rtol |y|)``, at most 1. Steps are halves of halves of the intervals
-            between times, all on one path. Only for methods of strong order 1 or more.
+        adaptive: choose steps by ``rtol`` and ``atol``. Steps are halves of halves of the intervals between times, all
+            on one path. Only for methods of strong order 1 or more.
+        rtol, atol: an adaptive method keeps the difference between a step and its two halves, as the root mean square
+            of ``error / (atol + rtol |y|)``, at most 1.
         dt_min: a step that would have to be shorter is an error.
         names: ``{"drift": …, "diffusion": …}``: what f and g are called in ``sde``.
-        gradient: ``"backprop"``: autograd through the steps. ``"checkpoint"``: the same to rounding; one state a step is
-            kept, or fewer with ``checkpoints``, and steps are made again with the same noise. ``"reversible"``: the same
-            up to rounding and nothing is kept, with ``method="reversible_heun"``. ``"adjoint"``: the stochastic adjoint, for
-            Stratonovich equations: as exact as the steps are short.
+        gradient: ``"backprop"``: autograd through the steps. ``"checkpoint"``: the same to rounding; one state a step
+            is kept, or fewer with ``checkpoints``, and steps are made again with the same noise. ``"reversible"``: the
+            same up to rounding and nothing is kept, with ``method="reversible_heun"``. ``"adjoint"``: the stochastic
+            adjoint, for Stratonovich equations: as exact as the steps are short.
         params: the tensors that f and g depend on and that need a gradient; found by themselves where ``sde`` is a
             module or ``gradient`` is ``"backprop"``.
         checkpoints: with ``"checkpoint"``, the most states to keep at a time, or ``"log"``.
-        deviation: with ``"adjoint"`` and ``"reversible"``, what to do where the state on the way back is off: ``"warn"``,
-            ``"raise"`` or ``"ignore"``.
+        deviation: with ``"adjoint"`` and ``"reversible"``, what to do where the state on the way back is off:
+            ``"warn"``, ``"raise"`` or ``"ignore"``.
 
     Returns:
-        The states, (T, \\*, d), the first of which is ``y0``.
+        The states, (T, *, d), the first of which is ``y0``.
 
     Raises:
         AttributeError, TypeError, ValueError: an argument is wrong, or method, noise and calculus do not fit; the
@@ -113,7 +114,9 @@ def sdeint(
     return solve_with(chosen, problem.y0, parameters)[0]
 
 
-def sdeint_adjoint(sde: Any, y0: Tensor, ts: Any, *arguments: Any, adjoint_params: Parameters = None, **options: Any) -> Tensor:
+def sdeint_adjoint(
+    sde: Any, y0: Tensor, ts: Any, *arguments: Any, adjoint_params: Parameters = None, **options: Any
+) -> Tensor:
     """Return ``sdeint(sde, y0, ts, …, gradient="adjoint", params=adjoint_params)``: torchsde's spelling of it."""
     return sdeint(sde, y0, ts, *arguments, gradient="adjoint", params=adjoint_params, **options)
 

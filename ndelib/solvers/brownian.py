@@ -53,8 +53,8 @@ class BrownianMotion:
         dt: the longest cell. Increments over cells are the fastest to have; give the step size of the solve, or
             the finest of several. ``None`` makes one cell an interval of ``through``.
         tol: how far a cell is halved: leaves are no longer than this, and in each only one point may be asked for
-            without loss: increments between points of one leaf have a wrong law. A cell's part in 2²⁰ if ``None``, or
-            in 2⁴⁰ if ``dt`` is ``None``, too.
+            without loss: increments between points of one leaf have a wrong law. The 2²⁰th part of a cell at least,
+            the 2⁴⁰th at most, and by default the smallest if ``dt`` is ``None``.
         levy_area_approximation: ``"none"``, ``"space-time"`` (H) or ``"area"`` (H and A). Methods of order 1.5 need H,
             methods of order 1 for general noise A. A is made of the exact areas between cells and of E[A | W, H] in
             each, so its error is that of cells: √(h · dt / 12) in mean square for an interval h.
@@ -92,8 +92,9 @@ class BrownianMotion:
             raise ValueError(f"dt = {dt:g} is longer than the path, from t0 = {self.t0:g} to t1 = {self.t1:g}")
         if levy_area_approximation not in LEVELS:
             hint = ' (torchsde\'s "davie" and "foster" are "area" here)'
-            raise ValueError(f"levy_area_approximation must be one of {list(LEVELS)}{hint}; it is "
-                             f"{levy_area_approximation!r}")
+            raise ValueError(
+                f"levy_area_approximation must be one of {list(LEVELS)}{hint}; it is {levy_area_approximation!r}"
+            )
         self.shape = torch.Size(size)
         self.dtype = dtype or torch.get_default_dtype()
         if not self.dtype.is_floating_point:
@@ -107,10 +108,11 @@ class BrownianMotion:
             raise ValueError(f"through must lie between t0 = {self.t0:g} and t1 = {self.t1:g}")
         self.grid = CellGrid(edges, dt)
         widest = max(segment.width for segment in self.grid.segments)
-        if tol is None:
-            self.depth = 40 if dt is None else 20
-        else:
-            self.depth = min(50, max(0, math.ceil(math.log2(widest / tol))))
+        # No more leaves than t can tell apart; no fewer than take the times of a float32 for the edge that they mean.
+        finest = max(20, 40 - (self.grid.count - 1).bit_length())
+        wanted = (finest if dt is None else 20) if tol is None else math.ceil(math.log2(widest / tol))
+        self.depth = min(finest, max(20, wanted))
+        self._leaves = 1 << self.depth
         self._normals = Normals(self.entropy, self.shape, self.dtype, self.device)
         rows = BLOCK // max(1, self.shape.numel())
         self._rows = max(1, min(rows, max(segment.count for segment in self.grid.segments)))
@@ -131,7 +133,8 @@ class BrownianMotion:
         """Return W(tb) − W(ta), of the shape ``size``; W(ta) − W(t0) if ``tb`` is ``None``.
 
         Args:
-            ta, tb: two times of the path, in any order.
+            ta: a time of the path.
+            tb: another, before or after it.
             return_U: also return U = ∫ (W(r) − W(ta)) dr from ta to tb, as h (W/2 + H).
             return_A: also return the Lévy area A, (*size, m).
 
@@ -164,13 +167,11 @@ class BrownianMotion:
         if first == second:
             zero = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
             return self._with_area(Increment(0.0, zero, zero if self.level else None))
-        if second == (first.cell + 1, 0, 0.0) and first.leaf == 0 and first.inside == 0.0:
-            found = self._cell(first.cell)
-        elif first.cell == second.cell:
-            found = self._within(first, second)
-        else:
-            return self._across(first, second)
-        return self._with_area(found)
+        if first.cell == second.cell:
+            return self._with_area(self._within(first, second))
+        if second.cell == first.cell + 1 and not (first.leaf or first.inside or second.leaf or second.inside):
+            return self._with_area(self._cell(first.cell))
+        return self._across(first, second)
 
     # Where a time is.
 
@@ -179,12 +180,11 @@ class BrownianMotion:
         if not self.t0 <= t <= self.t1:
             raise ValueError(f"t = {t:.10g} lies outside the path, which goes from {self.t0:.10g} to {self.t1:.10g}")
         cell, part = self.grid.locate(t)
-        leaves = 1 << self.depth
-        x = part * leaves
-        if x > leaves - 1:
-            return Place(cell + 1, 0, 0.0)
-        if x < 1 and part < 1e-6:
+        x = part * self._leaves
+        if x < 1:
             return Place(cell, 0, 0.0)
+        if x > self._leaves - 1:
+            return Place(cell + 1, 0, 0.0)
         leaf = round(x)
         if abs(x - leaf) < 1e-3:  # a node of the tree, but for rounding
             return Place(cell, leaf, 0.0)

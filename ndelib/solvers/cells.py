@@ -1,7 +1,6 @@
 """A grid of cells in time: equal ones from one given time to the next. Where is t in it?"""
 
 import bisect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,11 +17,8 @@ class Segment:
     count: int
     first: int
     """the number of its first cell"""
-
-    @property
-    def width(self) -> float:
-        """The length of a cell."""
-        return (self.end - self.start) / self.count
+    width: float
+    """the length of a cell"""
 
 
 class CellGrid:
@@ -33,19 +29,27 @@ class CellGrid:
         first = 0
         for start, end in pairwise(times):
             count = 1 if dt is None else count_steps(end - start, dt)
-            self.segments.append(Segment(start, end, count, first))
+            self.segments.append(Segment(start, end, count, first, (end - start) / count))
             first += count
         self.starts = [segment.start for segment in self.segments]
         self.firsts = [segment.first for segment in self.segments]
         self.count = first
+        self.current = self.segments[0]
 
     def locate(self, t: float) -> tuple[int, float]:
         """Return the cell that ``t`` lies in and where in it, from 0 to 1."""
-        segment = self.segments[max(0, bisect.bisect_right(self.starts, t) - 1)]
+        segment = self.current  # of the time before: most are near it
+        if not segment.start <= t < segment.end:
+            segment = self.current = self.segments[max(0, bisect.bisect_right(self.starts, t) - 1)]
         x = (t - segment.start) / segment.width
-        cell = min(max(math.floor(x), 0), segment.count - 1)
-        return segment.first + cell, min(max(x - cell, 0.0), 1.0)
+        cell = int(x)
+        if cell >= segment.count:  # the end of the path, or rounding
+            return segment.first + segment.count - 1, 1.0
+        return segment.first + cell, x - cell
 
     def segment_of(self, cell: int) -> Segment:
         """Return the segment of a cell."""
+        segment = self.current
+        if 0 <= cell - segment.first < segment.count:
+            return segment
         return self.segments[bisect.bisect_right(self.firsts, cell) - 1]

@@ -47,9 +47,7 @@ class CheckedDiffusion:
             wanted = f"the shape (*y.shape, m) = ({', '.join(map(str, y_shape))}, m)"
             right = shape[:-1] == y_shape
         if not right:
-            raise ValueError(
-                f"g(t, y) must return {wanted} for noise_type={self.noise_type!r}; it returned {shape}"
-            )
+            raise ValueError(f"g(t, y) must return {wanted} for noise_type={self.noise_type!r}; it returned {shape}")
         if g.dtype != y0.dtype:
             raise TypeError(f"g(t, y) must return the dtype of y, {y0.dtype}; it returned {g.dtype}")
         self.shape, self.channels = shape, shape[-1]

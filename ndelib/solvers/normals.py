@@ -11,6 +11,7 @@ Steele, Lea & Flood, Fast splittable pseudorandom number generators, OOPSLA 2014
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class Normals:
                 return self(counter, rows, deviation)
         if self.by_numpy:
             words = [scramble((self.key + (4 * counter + i) * GOLDEN) & MASK) for i in range(3)]
-            state = {"state": np.array([*words, 1], dtype=np.uint64)}
+            state: Any = {"state": np.array([*words, 1], dtype=np.uint64)}
             self.bits.state = {"bit_generator": "SFC64", "state": state, "has_uint32": 0, "uinteger": 0}
             return torch.from_numpy(self.numpy.standard_normal((rows, *self.shape))).mul_(deviation)
         self.torch.manual_seed(self._seed(counter))

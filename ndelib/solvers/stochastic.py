@@ -4,7 +4,7 @@ A step looks up the noise between its ends by time. As the path is a function of
 arguments alone, and can be made again, undone, or halved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -61,5 +61,3 @@ class StochasticMethod(Method):
 def all_noise(order: float, additive: float = 1.0, **others: float) -> dict[str, float]:
     """Return strong orders for all noise types: ``order``, but for ``additive`` and ``others``."""
     return {name: order for name in NOISE_TYPES} | {"additive": additive} | others
-
-

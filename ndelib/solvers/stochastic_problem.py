@@ -42,9 +42,13 @@ class StochasticProblem(Problem):
         if y0.ndim == 0 or y0.is_complex():
             raise ValueError(f"y0 must be a real tensor (*, d), got {y0.dtype} of the shape {tuple(y0.shape)}")
         if options.adaptive and not chosen.adaptive:
-            why = "keeps a second state that halved steps would upset" if chosen.reverse else (
-                f"has strong order {chosen.order:g} for {noise_type} noise, and below 1 steps that are chosen by "
-                "looking at the path may converge to something else"
+            why = (
+                "keeps a second state that halved steps would upset"
+                if chosen.reverse
+                else (
+                    f"has strong order {chosen.order:g} for {noise_type} noise, and below 1 steps that are chosen by "
+                    "looking at the path may converge to something else"
+                )
             )
             raise ValueError(f"adaptive=True cannot be trusted with method {chosen.name!r}, which {why}")
         if times[-1] < times[0] and self.calculus == "ito":
@@ -60,6 +64,9 @@ class StochasticProblem(Problem):
         if area == "area":  # the error of A, √(h · cell / 12), has to be O(h^1.5)
             longest = self.options.step_size or self.options.first_step or high - low
             dt = longest * longest / (high - low)
+            if self.adaptive:  # cells that are nodes of the tree of steps
+                shortest = min(abs(t1 - t) for t, t1 in pairwise(times))
+                dt = shortest / 2 ** max(0, math.ceil(math.log2(shortest / dt)))
         return BrownianMotion(
             low,
             high,
@@ -122,7 +129,7 @@ def doubled(make_step: StepFunction) -> StepFunction:
 
 
 def land_on_halves(t: float, h: float, direction: float, times: Sequence[float], stretch: float) -> float:
-    """Return where a step of at most ``h`` from ``t`` ends: on a node of the binary tree of [tᵢ, tᵢ₊₁] that ``t`` is in.
+    """Return where a step of at most ``h`` from ``t`` ends: on a node of the binary tree over [tᵢ, tᵢ₊₁].
 
     So steps are halved and doubled, and every step is one node of the tree of the path: its noise is there for the
     cost of few bridges, whatever was tried before.
@@ -152,7 +159,9 @@ class CalledPath:
         W, *others = answer if isinstance(answer, tuple) else (answer,)
         if not isinstance(W, Tensor) or tuple(W.shape) != self.shape:
             what = f"the shape {tuple(W.shape)}" if isinstance(W, Tensor) else type(W).__name__
-            raise ValueError(f"bm(s, t) must return W(t) − W(s), a tensor of the shape {self.shape}; it returned {what}")
+            raise ValueError(
+                f"bm(s, t) must return W(t) − W(s), a tensor of the shape {self.shape}; it returned {what}"
+            )
         if self.area == "space-time":
             return Increment(h, W, others[0] / h - 0.5 * W)
         return Increment(h, W, None, others[0] if others else None)

@@ -29,7 +29,7 @@ Rows = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class StochasticTableau:
-    """A method as data: nodes c⁰, c¹; weights A⁰, A¹ of f and B⁰, B¹ of g in the stages; α and β¹ … β⁴ of the result."""
+    """A method as data: nodes c⁰, c¹; weights A⁰, A¹ of f and B⁰, B¹ of g in the stages; α and β¹ … β⁴ of the end."""
 
     c0: tuple[float, ...]
     c1: tuple[float, ...]
@@ -74,9 +74,7 @@ def add_up(y: Tensor, h: float, weights: Sequence[float], k: Sequence[Tensor]) -
     return combine(y, h, weights, k[: len(weights)]) if any(weights) else y
 
 
-def start_sri(
-    tableau: StochasticTableau, field: Field, diffusion: CheckedDiffusion, noise: Noise
-) -> StepFunction:
+def start_sri(tableau: StochasticTableau, field: Field, diffusion: CheckedDiffusion, noise: Noise) -> StepFunction:
     """Return the step for diagonal or scalar noise."""
     stages = range(len(tableau.alpha))
     column = diffusion.column

@@ -77,7 +77,8 @@ CUBIC = ExactProblem(
     lambda y0, T, bm: torch.tanh(torch.atanh(y0) + b * bm(0, T)),
 )
 
-# dy = M y dt + (1 + t) S dW with three noises for two components: y(T) = e^{MT} y0 + ∫ F dW, F(s) = e^{M(T − s)} (1 + s) S.
+# dy = M y dt + (1 + t) S dW with three noises for two components: y(T) = e^{MT} y0 + ∫ F dW with
+# F(s) = e^{M(T − s)} (1 + s) S.
 # Over a cell of length h with middle m, ∫ F dW = F(m) W − h F′(m) H, but for terms of order h^2.5: ∫ (s − m) dW = −h H.
 # (A solution that is a function of W(T) alone would not do: its equation has no use for H, and every order is better.)
 M = torch.tensor([[-1.0, 2.0], [-2.0, -0.5]], dtype=torch.float64)

@@ -27,7 +27,9 @@ def combinations() -> list[tuple[str, str, ExactProblem]]:
     return found
 
 
-def strong_errors(method: str, calculus: str, problem: ExactProblem, counts: tuple[int, ...], paths: int) -> list[float]:
+def strong_errors(
+    method: str, calculus: str, problem: ExactProblem, counts: tuple[int, ...], paths: int
+) -> list[float]:
     """Return the root mean square errors at T for so many steps, all on the same paths."""
     area = SDE_METHODS[method].area_for(problem.noise_type)
     cells = max(problem.cells, max(counts))
@@ -74,12 +76,16 @@ def test_strong_order_of_srk_where_the_components_of_diagonal_noise_meet_in_the_
     def f(t: Tensor, y: Tensor) -> Tensor:
         return torch.stack((y[..., 1] - y[..., 0] * y[..., 1], torch.sin(y[..., 0])), -1)
 
-    equation = Equation(f, lambda t, y: torch.stack((0.8 * y[..., 0], 0.5 * (1 + y[..., 1] ** 2).sqrt()), -1), "diagonal", "ito")
+    equation = Equation(
+        f, lambda t, y: torch.stack((0.8 * y[..., 0], 0.5 * (1 + y[..., 1] ** 2).sqrt()), -1), "diagonal", "ito"
+    )
     y0 = torch.tensor([1.0, 0.5], dtype=torch.float64).expand(1000, 2)
     bm = BrownianMotion(0.0, T, (1000, 2), torch.float64, entropy=1, dt=T / 1024, levy_area_approximation="space-time")
     fine = sdeint(equation, y0, [0.0, T], bm, "srk", T / 1024)[-1]
     counts = (8, 16, 32, 64)
-    errors = [(sdeint(equation, y0, [0.0, T], bm, "srk", T / n)[-1] - fine).square().mean().sqrt().item() for n in counts]
+    errors = [
+        (sdeint(equation, y0, [0.0, T], bm, "srk", T / n)[-1] - fine).square().mean().sqrt().item() for n in counts
+    ]
     assert slope([T / n for n in counts], errors) == pytest.approx(1.5, abs=0.2)
 
 
@@ -147,7 +153,9 @@ def test_weak_order_of_reversible_heun_over_many_steps() -> None:
         h = T / n
         W, _, weights = quadrature(h)
         y0 = torch.ones(len(W), 1, dtype=torch.float64)
-        problem = StochasticProblem(equation, y0, [0.0, h], "reversible_heun", lambda s, t, W=W: W, Options(step_size=h))
+        problem = StochasticProblem(
+            equation, y0, [0.0, h], "reversible_heun", lambda s, t, W=W: W, Options(step_size=h)
+        )
         problem.enter(0.0, h)
         columns = []
         for y, other in ((y0, 0 * y0), (0 * y0, y0)):
