@@ -17,6 +17,8 @@ from ndelib.solvers.interpolation import (
     linear_interpolation_coeffs,
     natural_cubic_coeffs,
 )
+from ndelib.solvers.log_ode import log_ode_field
+from ndelib.solvers.logsignature import logsig_channels, logsig_windows, logsignature
 from ndelib.solvers.methods import MethodInfo, methods
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.paths import CubicSpline, LinearInterpolation
@@ -42,6 +44,10 @@ __all__ = [
     "cde_to_ode",
     "hermite_cubic_coefficients_with_backward_differences",
     "linear_interpolation_coeffs",
+    "log_ode_field",
+    "logsig_channels",
+    "logsig_windows",
+    "logsignature",
     "methods",
     "natural_cubic_coeffs",
     "odeint",

@@ -54,7 +54,7 @@ def cde_to_ode(X: Any, func: Any) -> Any:
 
 
 def multiply(g: Any, z: Tensor, dX: Any) -> Tensor:
-    """Return the product of ``g``, (*, hidden, channels), and ``dX``, (*, channels), once it fits ``z``, (*, hidden)."""
+    """Return ``g``, (*, hidden, channels), times ``dX``, (*, channels), once checked to fit ``z``, (*, hidden)."""
     if not isinstance(g, Tensor):
         raise TypeError(f"func(t, z) must return a tensor, got {type(g).__name__}")
     wanted = (*z.shape, dX.shape[-1])

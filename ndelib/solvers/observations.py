@@ -60,7 +60,7 @@ def check_observed(x: Tensor) -> None:
         *sample, channel = never.nonzero()[0].tolist()
         where = f"channel {channel}" + (f" of the sample x{sample}" if sample else "")
         raise ValueError(
-            f"{where} holds NaN only, {x.shape[-2]} of them: there is nothing to interpolate. Leave the channel out, or "
+            f"{where} holds NaN only, {x.shape[-2]} of them: there is nothing to interpolate. Leave it out, or "
             "fill it, with zeros for instance, and add a channel that says which values were observed"
         )
 

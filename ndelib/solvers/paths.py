@@ -96,7 +96,7 @@ class Path:
         return min(max(bisect_left(self._times, t) - 1, 0), len(self._times) - 2)
 
     def _find(self, t: Any) -> tuple[Tensor, Tensor]:
-        """Return the intervals that ``t`` lies in, of its shape, and the times since they began, with one dimension more."""
+        """Return the intervals that ``t`` lies in, and the times since they began, with one dimension more."""
         t = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64, device=self._t.device)
         # Other devices are not asked: that would make them wait.
         if t.device.type == "cpu" and t.numel() > 0 and not torch.compiler.is_compiling():
