@@ -1,8 +1,8 @@
 """The log-ODE method: over a window of the path, the equation of a straight line in the space of brackets.
 
 For dz = Σ gᵢ(z) dXⁱ over a window with the log-signature λ, the state at its end is nearly that at time 1 of
-dz/ds = Σ_w λ_w g_w(z), where g_w are the columns gᵢ for single letters and their Lie brackets for longer words: with
-depth N the error of a window of length h is O(h^{N+1}) for a smooth path, however often the path turns inside.
+dz/ds = Σ_w λ_w g_w(z), where g_w are the columns gᵢ for single letters and their Lie brackets for longer words. With
+depth N the error of a window in which the path has length ε is O(ε^{N+1}), however often the path turns there.
 
 Sources: Castell & Gaines, Ann. Inst. H. Poincaré 32 (1996) 231; Morrill, Salvi, Kidger & Foster, Neural rough
 differential equations for long time series, ICML 2021.
@@ -24,13 +24,13 @@ Columns = Callable[[Tensor], Tensor]
 def log_ode_field(func: Callable[..., Tensor], depth: int) -> "LogODEField":
     """Return ``func``, (*, hidden, channels), with the Lie brackets of its columns, (*, hidden, logsig_channels).
 
-    With a path of :func:`ndelib.logsig_windows` of the same ``depth`` it makes :func:`ndelib.cdeint` the log-ODE method for
-    dz = func(t, z) dX. Brackets are taken at a frozen t, which here counts windows: let ``func`` depend on z alone, with
-    the time in a channel of the path and in z if it matters.
+    With a path of :func:`ndelib.logsig_windows` of the same ``depth`` it makes :func:`ndelib.cdeint` the log-ODE method
+    for dz = func(t, z) dX. Brackets are taken at a frozen t, which here counts windows: let ``func`` depend on z alone,
+    with the time in a channel of the path and in z if it matters.
 
     Args:
-        func: ``func(t, z)`` -> (*, hidden, channels), differentiable in z (``depth`` − 1 times, by ``torch.func.jvp``), and
-            for each sample of a batch apart.
+        func: ``func(t, z)`` -> (*, hidden, channels), differentiable in z (``depth`` − 1 times, by ``torch.func.jvp``),
+            and a function of each sample of a batch apart.
         depth: 1, 2 or 3.
 
     Returns:
@@ -50,7 +50,7 @@ class LogODEField(torch.nn.Module):
 
     def forward(self, t: Any, z: Tensor) -> Tensor:
         """Return the columns of func and their brackets, (*, hidden, logsig_channels)."""
-        levels = [partial(self.func, t)]
+        levels: list[Columns] = [partial(self.func, t)]
         first = levels[0](z)
         if first.shape[:-1] != z.shape:
             raise ValueError(
@@ -64,8 +64,8 @@ class LogODEField(torch.nn.Module):
 def _brackets(levels: list[Columns], channels: int, length: int, z: Tensor) -> Tensor:
     """Return the brackets of all Lyndon words with ``length`` letters, (*, hidden, n); ``levels`` are the shorter ones.
 
-    [u, v] = Dg_v g_u − Dg_u g_v is the field of the commutator of the derivatives along g_u and g_v. It has the sign that
-    belongs to signatures in which the first letter is integrated first.
+    [u, v] = Dg_v g_u − Dg_u g_v is the field of the commutator of the derivatives along g_u and g_v. It has the sign
+    that belongs to signatures in which the first letter is integrated first.
     """
     words = [[w for w in lyndon_words(channels, length) if len(w) == n] for n in range(1, length + 1)]
     at = {word: i for level in words for i, word in enumerate(level)}

@@ -1,8 +1,8 @@
 """Signatures and log-signatures of piecewise linear paths, to depth 3: what a window of a path does to an equation.
 
-The signature of X holds its iterated integrals ∫…∫ dX^{i₁} ⊗ … ⊗ dX^{iₖ} over t₁ < … < tₖ. Its logarithm in the algebra
-of tensors is a Lie element: the increment of the path, the areas between its channels, and at depth 3 what brackets of
-three add. It has no redundancy, so it is the summary of a window that the log-ODE method takes.
+The signature of X holds its iterated integrals ∫…∫ dX^{i₁} ⊗ … ⊗ dX^{iₖ} over t₁ < … < tₖ. Its logarithm in the
+algebra of tensors is a Lie element: the increment of the path, the areas between its channels, and at depth 3 what
+brackets of three add. It says each thing once, so it is the summary of a window that the log-ODE method takes.
 
 Sources: Chen, Ann. of Math. 65 (1957) 163 (the product of signatures, the logarithm); Lyons, Rev. Mat. Iberoamericana 14
 (1998) 215; Morrill, Salvi, Kidger & Foster, Neural rough differential equations for long time series, ICML 2021.
@@ -34,7 +34,8 @@ def logsig_windows(x: Tensor, depth: int, window_length: float, t: Any = None) -
 
     So linear interpolation of it drives the log-ODE method: ``cdeint(LinearInterpolation(logsig_windows(x, 2, 10.0)),
     log_ode_field(func, 2), z0)``, or a learned function of as many channels in place of ``log_ode_field``. Arguments
-    and result are those of torchcde, except that a log-signature is written in brackets, not words: :func:`logsignature`.
+    and result are those of torchcde, except that at depth 3 a log-signature is written in brackets, not in words: see
+    :func:`logsignature`.
 
     Args:
         x: the observations, (*, length, channels), with NaN where a channel has none (filled linearly).
@@ -81,8 +82,8 @@ def logsignature(increments: Tensor, depth: int) -> Tensor:
         depth: 1, 2 or 3.
 
     Returns:
-        The coefficients, (*, logsig_channels(channels, depth)), in the order of ``lyndon_words``: first the increment of
-        each channel, then for i < j the area of [i, j], ½ ∫ (X^i dX^j − X^j dX^i), then those of brackets of three.
+        The coefficients, (*, logsig_channels(channels, depth)), in the order of ``lyndon_words``: first the increments
+        of the channels, then for i < j that of [i, j], the area ½ ∫ (X^i dX^j − X^j dX^i), then brackets of three.
     """
     _check_depth(depth)
     levels = tensor_log(signature(increments, depth))

@@ -3,8 +3,8 @@
 A word is Lyndon if it comes before all of its proper suffixes in the alphabet; w = uv, with v the longest such suffix
 that is Lyndon itself, makes the bracket [u, v]. Letters are channels, 0 … d − 1.
 
-Sources: Lyndon, Trans. Amer. Math. Soc. 77 (1954) 202; Chen, Fox & Lyndon, Ann. of Math. 68 (1958) 81; Reutenauer, *Free
-Lie Algebras* (1993), chapter 5; Duval, J. Algorithms 4 (1983) 363, the enumeration.
+Sources: Lyndon, Trans. Amer. Math. Soc. 77 (1954) 202; Chen, Fox & Lyndon, Ann. of Math. 68 (1958) 81; Reutenauer,
+*Free Lie Algebras* (1993), chapter 5; Duval, Theor. Comput. Sci. 60 (1988) 255, the enumeration.
 """
 
 from functools import cache
@@ -14,7 +14,7 @@ Word = tuple[int, ...]
 
 @cache
 def lyndon_words(channels: int, depth: int) -> tuple[Word, ...]:
-    """Return the Lyndon words of at most ``depth`` letters: the shorter first, words of one length in alphabetic order."""
+    """Return the Lyndon words of at most ``depth`` letters: shorter ones first, those of one length by the alphabet."""
     words: list[Word] = []
     word = [-1]
     while word:
