@@ -1,14 +1,15 @@
 """How ndelib solves a problem of the table."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from benchmarks.libraries.common import Cannot, Solver
-from benchmarks.libraries.fields_in_torch import torch_solver
+from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import Problem
-from ndelib import methods, odeint
+from ndelib import methods, odeint, sdeint
 
 METHODS = {"dopri5": "dopri5", "rk4": "rk4", "stiff": "esdirk54"}
 
@@ -22,6 +23,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be solved."""
+    if problem.stochastic:
+        assert problem.steps is not None
+        return stochastic_solver(problem, partial(sdeint, method=problem.method, dt=problem.end / problem.steps))
     options = OPTIONS[variant]
     per_sample, compiled = "batch" in options, "compile" in options
     # Fixed steps are the same for all samples, and these options are for explicit methods.
