@@ -9,7 +9,6 @@ from torch import Tensor
 from ndelib.adjoints.odeint import GradientName, GradientOptions, odeint, read_times
 from ndelib.adjoints.parameters import find_parameters
 from ndelib.solvers.cde import cde_to_ode, check_initial, check_inside
-from ndelib.solvers.methods import find_method
 from ndelib.solvers.paths import Path
 
 ELSEWHERE = {
@@ -32,13 +31,14 @@ def cdeint(
     """Solve ``dz = func(t, z) dX``, ``z(t[0]) = z0``, and return the solution at the times ``t``; differentiably.
 
     The arguments and the result are those of torchcde. The equation is solved as dz/dt = func(t, z) dX/dt by
-    :func:`ndelib.odeint`, where ``method``, ``gradient`` and the options are described. Steps end where dX/dt jumps, so
-    the corners of a linear path cost no accuracy; fixed steps end at every observation.
+    :func:`ndelib.odeint`, where ``method``, ``gradient`` and the options are described. Steps end at every
+    observation: there X has its corners, or a cubic path its kinks of higher derivatives, and a step across them has
+    neither the order of its method nor a right estimate of its error.
 
     Args:
         X: the path, with ``derivative(t)`` -> (*, channels): :class:`ndelib.LinearInterpolation`,
-            :class:`ndelib.CubicSpline`, or anything with that method. Name the times at which its derivative jumps
-            in ``step_at``, and its tensors that need a gradient in ``params``; the paths of ndelib do both themselves.
+            :class:`ndelib.CubicSpline`, or anything with that method. Of another path name the times at which its
+            derivative is not smooth in ``step_at``, and its tensors that need a gradient in ``params``.
         func: ``func(t, z)`` -> (*, hidden, channels). If it has a method ``prod(t, z, dXdt)`` -> (*, hidden), that
             is asked for the product instead.
         z0: the initial state, (*, hidden), or a tuple of such; ``func`` then returns a tuple. Usually a function of
@@ -49,7 +49,8 @@ def cdeint(
             flow to ``z0``, ``t``, the parameters of ``func`` and to what X was made of; to the times of observations of
             cubic paths only.
         **options: those of :func:`ndelib.odeint`, ``batch`` excepted. ``rtol`` is 1e-4 and ``atol`` 1e-6, as in
-            torchcde. ``step_size=None`` makes one fixed step from observation to observation.
+            torchcde. ``step_size=None`` makes one fixed step from observation to observation. ``step_at=()`` lets steps
+            go over observations: for smooth paths that were sampled more finely than the solver needs.
 
     Returns:
         The states, (*, T, hidden), time last but one as in the data; a tuple of them if ``z0`` is a tuple.
@@ -72,7 +73,8 @@ def cdeint(
     check_inside(X, read_times(t)[1])
     options = {"rtol": 1e-4, "atol": 1e-6, **options}
     if isinstance(X, Path):
-        options["step_at"] = [*_stops(X, method, options), *options.get("step_at", ())]
+        _check_times_of(X)
+        options.setdefault("step_at", X.kinks)
     if gradient != "backprop":
         functions = func if isinstance(func, tuple) else (func,)
         declared = find_parameters(functions, options.get("params"), ())
@@ -81,15 +83,11 @@ def cdeint(
     return tuple(z.movedim(0, -2) for z in zs) if isinstance(zs, tuple) else zs.movedim(0, -2)
 
 
-def _stops(X: Path, method: str, options: GradientOptions) -> tuple[float, ...]:
-    """Return the times inside ``X`` at which steps end."""
+def _check_times_of(X: Path) -> None:
+    """Raise ``ValueError`` where a gradient is wanted that would not be right."""
     if X.jumps and X.grid_points.requires_grad and torch.is_grad_enabled():
         raise ValueError(
             "the times of the observations need a gradient, and that of a solution along a linear path has a part from "
             "the jumps of dX/dt, which moves with them and is not computed: give the time as a channel of the data and "
             "leave t out, or use a cubic path"
         )
-    adaptive = options.get("adaptive")
-    if adaptive is None:
-        adaptive = find_method(method).adaptive and options.get("step_size") is None
-    return X.jumps if adaptive else X.kinks

@@ -111,9 +111,9 @@ class Adjoint:
                     z = step.y1
                     longest = max(longest, abs(step.h))
                     self.passed(step)
+                self.longest = longest
             except SolverError as error:
                 raise could_not_go_back(self.name, error) from error
-        self.longest = longest
         return self.last(z, end)
 
     name = "adjoint"

@@ -1,6 +1,6 @@
 """Signatures and log-signatures of piecewise linear paths, to depth 3: what a window of a path does to an equation.
 
-The signature of X holds its iterated integrals ∫…∫ dX^{i₁} ⊗ … ⊗ dX^{iₖ} over t₁ < … < tₖ. Its logarithm in the
+The signature of X holds the iterated integrals ∫…∫ dX^{i₁} ⊗ … ⊗ dX^{iₖ} over t₁ < … < tₖ. Its logarithm in the
 algebra of tensors is a Lie element: the increment of the path, the areas between its channels, and at depth 3 what
 brackets of three add. It says each thing once, so it is the summary of a window that the log-ODE method takes.
 
@@ -41,8 +41,8 @@ def logsig_windows(x: Tensor, depth: int, window_length: float, t: Any = None) -
         x: the observations, (*, length, channels), with NaN where a channel has none (filled linearly).
         depth: 1, 2 or 3.
         window_length: how much time a window covers; the last one may be shorter.
-        t: the times of the observations, (length,), strictly increasing; 0, 1, 2, … if ``None``. A window may begin and
-            end between them.
+        t: the times of the observations, (length,), strictly increasing; 0, 1, 2, … if ``None``. Windows may begin
+            and end between them.
 
     Returns:
         The path at the times 0, 1, 2, …, (*, windows + 1, logsig_channels(channels, depth)). It begins with the first

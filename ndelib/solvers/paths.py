@@ -46,12 +46,12 @@ class Path:
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """The times inside the interval at which the polynomial changes."""
-        return tuple(self._times[1:-1])
+        """The times at which a polynomial begins or ends: those for ``step_at``."""
+        return tuple(self._times)
 
     @property
     def jumps(self) -> tuple[float, ...]:
-        """Those of them at which dX/dt jumps."""
+        """Those of them at which dX/dt may jump."""
         return self.kinks if len(self._slope) == 1 else ()
 
     @property
@@ -107,7 +107,7 @@ class Path:
         dtype = torch.promote_types(t.dtype, self._t.dtype)  # so that a time is on the same side of a knot as in a list
         index = torch.bucketize(t.detach().to(dtype), self._t.detach().to(dtype)) - 1
         index = index.clamp(0, len(self._times) - 2)
-        return index, (t - self._t[index]).to(self._start.dtype).unsqueeze(-1)
+        return index, (t - self._t.take(index)).to(self._start.dtype).unsqueeze(-1)
 
     def _outside(self, t: float) -> ValueError:
         first, last = self._times[0], self._times[-1]
