@@ -1,5 +1,6 @@
 """Brownian motion: the laws of its increments and areas, that parts make wholes, and that it is one path."""
 
+import functools
 import itertools
 import math
 import random
@@ -10,6 +11,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from ndelib import BrownianMotion
+from ndelib.solvers.levy import join
 from ndelib.solvers.normals import Normals
 
 LEAST = 1e-3
@@ -116,6 +118,18 @@ def test_the_levy_area_is_that_of_the_path() -> None:
     error = (bm(0, 1, return_A=True)[1][:, 0, 1] - direct).square().mean().sqrt().item()
     # Between two points of the sum the area is missing; of it a path with H knows two thirds: Var = (2/3) · h²/4 · n.
     assert error == pytest.approx(math.sqrt(2 / 3 / 4 / n), rel=0.15)
+
+
+@pytest.mark.parametrize("cells", [1, 4])
+def test_what_cells_miss_of_an_area_is_a_third_of_theirs(cells: int) -> None:
+    """Var(A | W, H) is h²/12 in the mean; the true area is that of 64 parts of the same path, by Chen's relation."""
+    bm, n = path(1 / cells, "area", size=(2000, 2)), 64
+    parts = [bm.increment(k / n, (k + 1) / n) for k in range(n)]
+    fine = functools.reduce(join, parts)
+    missed = bm.increment(0.0, 1.0).A[:, 0, 1] - fine.A[:, 0, 1]  # type: ignore[index]
+    expected = (1 / cells - 1 / n) / 12
+    # Var of the square is at most that of a Laplace-like law, 5 times the squared variance: four standard deviations.
+    assert missed.square().mean().item() == pytest.approx(expected, rel=4 * math.sqrt(5 / 2000))
 
 
 @pytest.mark.parametrize("area", ["none", "space-time", "area"])
