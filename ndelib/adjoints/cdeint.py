@@ -6,9 +6,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from ndelib.adjoints.odeint import GradientName, GradientOptions, odeint, read_times
+from ndelib.adjoints.odeint import GradientName, GradientOptions, read_times, solve_differentiably
 from ndelib.adjoints.parameters import find_parameters
-from ndelib.solvers.cde import cde_to_ode, check_initial, check_inside
+from ndelib.solvers.cde import cde_to_ode, check_initial, check_inside, check_path
 from ndelib.solvers.paths import Path
 
 ELSEWHERE = {
@@ -64,7 +64,7 @@ def cdeint(
             raise TypeError(f"{name!r} is not an option: {ELSEWHERE[name]}")
     if options.get("batch", "shared") != "shared":
         raise ValueError("batch='independent' is for odeint: the samples of a path share their times")
-    field = cde_to_ode(X, func)
+    check_path(X)
     check_initial(X, z0)
     if t is None:
         t = getattr(X, "interval", None)
@@ -75,11 +75,13 @@ def cdeint(
     if isinstance(X, Path):
         _check_times_of(X)
         options.setdefault("step_at", X.kinks)
+    sources: dict[Tensor, Tensor] = {}
     if gradient != "backprop":
+        if isinstance(X, Path):
+            X, sources = X.cut()
         functions = func if isinstance(func, tuple) else (func,)
-        declared = find_parameters(functions, options.get("params"), ())
-        options["params"] = (*declared, *(X.tensors if isinstance(X, Path) else find_parameters((X,), None, ())))
-    zs = odeint(field, z0, t, method=method, gradient=gradient, **options)
+        options["params"] = (*find_parameters((*functions, X), options.get("params"), ()), *sources)
+    zs = solve_differentiably(cde_to_ode(X, func), None, z0, t, method, gradient, options, sources)[0]
     return tuple(z.movedim(0, -2) for z in zs) if isinstance(zs, tuple) else zs.movedim(0, -2)
 
 

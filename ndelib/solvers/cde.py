@@ -30,11 +30,7 @@ def cde_to_ode(X: Any, func: Any) -> Any:
     """
     if isinstance(func, tuple):
         return tuple(cde_to_ode(X, half) for half in func)
-    if not callable(getattr(X, "derivative", None)):
-        raise TypeError(
-            f"X must be a path with a method derivative(t), such as ndelib.CubicSpline, got {type(X).__name__}: data "
-            "become a path by ndelib.CubicSpline(ndelib.natural_cubic_coeffs(x))"
-        )
+    check_path(X)
     prod = getattr(func, "prod", None)
     if prod is None and not callable(func):
         raise TypeError(f"func must be a function func(t, z), got {type(func).__name__}")
@@ -70,6 +66,15 @@ def multiply(g: Any, z: Tensor, dX: Any) -> Tensor:
         dX = dX.to(g.dtype)
     # A row times the transpose: batches of small matrices times columns are several times slower, forwards and back.
     return torch.matmul(dX.unsqueeze(-2), g.mT).squeeze(-2)
+
+
+def check_path(X: Any) -> None:
+    """Raise ``TypeError`` unless ``X`` is a path."""
+    if not callable(getattr(X, "derivative", None)):
+        raise TypeError(
+            f"X must be a path with a method derivative(t), such as ndelib.CubicSpline, got {type(X).__name__}: data "
+            "become a path by ndelib.CubicSpline(ndelib.natural_cubic_coeffs(x))"
+        )
 
 
 def check_initial(X: Any, z0: Any) -> None:

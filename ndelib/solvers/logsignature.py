@@ -4,8 +4,8 @@ The signature of X holds the iterated integrals ∫…∫ dX^{i₁} ⊗ … ⊗ 
 algebra of tensors is a Lie element: the increment of the path, the areas between its channels, and at depth 3 what
 brackets of three add. It says each thing once, so it is the summary of a window that the log-ODE method takes.
 
-Sources: Chen, Ann. of Math. 65 (1957) 163 (the product of signatures, the logarithm); Lyons, Rev. Mat. Iberoamericana 14
-(1998) 215; Morrill, Salvi, Kidger & Foster, Neural rough differential equations for long time series, ICML 2021.
+Sources: Chen, Ann. of Math. 65 (1957) 163 (the product of signatures, the logarithm); Lyons, Rev. Mat. Iberoamericana
+14 (1998) 215; Morrill, Salvi, Kidger & Foster, Neural rough differential equations for long time series, ICML 2021.
 """
 
 import math
@@ -53,15 +53,15 @@ def logsig_windows(x: Tensor, depth: int, window_length: float, t: Any = None) -
     """
     _check_depth(depth)
     t = check_observations(x, t)
-    times = values(t).double()
+    x, times = fill_linear(x, t), values(t).double()
     span = (times[-1] - times[0]).item()
     if not (isinstance(window_length, (int, float)) and 0 < window_length < math.inf):
         raise ValueError(f"window_length must be a positive number, a length of time, got {window_length!r}")
     windows = count_steps(span, window_length)
-    inner = times[0] + window_length * torch.arange(1, windows, dtype=torch.float64, device=t.device)
-    path = LinearInterpolation(fill_linear(x, t), t)
+    borders = t[0].double() + window_length * torch.arange(1, windows, dtype=torch.float64, device=t.device)
+    inner = values(borders)
     corners, order = torch.cat([times, inner]).sort(stable=True)
-    points = torch.cat([path._start[..., :1, :], path.evaluate(t[1:]), path.evaluate(inner)], dim=-2)
+    points = torch.cat([x, LinearInterpolation(x, t).evaluate(borders)], dim=-2)
     increments = points.index_select(-2, order).diff(dim=-2)
     # Windows have different numbers of pieces: in a table with a row for each, zeros change nothing.
     window = torch.bucketize(corners[:-1], inner, right=True)
@@ -70,7 +70,7 @@ def logsig_windows(x: Tensor, depth: int, window_length: float, t: Any = None) -
     table = x.new_zeros((*x.shape[:-2], windows * int(number.max()), x.shape[-1]))
     table = table.index_copy(-2, window * int(number.max()) + column, increments)
     logs = logsignature(table.unflatten(-2, (windows, -1)), depth)
-    start = torch.nn.functional.pad(path._start[..., :1, :], (0, logs.shape[-1] - x.shape[-1]))
+    start = torch.nn.functional.pad(x[..., :1, :], (0, logs.shape[-1] - x.shape[-1]))
     return torch.cat([start, logs], dim=-2).cumsum(dim=-2)
 
 

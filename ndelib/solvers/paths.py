@@ -5,6 +5,7 @@ driven by it asks for dX/dt thousands of times, at one time each: so on the CPU 
 interval, and finding one is a search in a list.
 """
 
+import copy
 from bisect import bisect_left
 from typing import Any
 
@@ -54,11 +55,25 @@ class Path:
         """Those of them at which dX/dt may jump."""
         return self.kinks if len(self._slope) == 1 else ()
 
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors that need a gradient and that ``derivative`` depends on."""
-        pieces = [(self._t, *self._slope)] if self._pieces is None else self._pieces
-        return tuple(part for piece in pieces for part in piece if part.requires_grad)
+    def cut(self) -> tuple["Path", dict[Tensor, Tensor]]:
+        """Return this path, made of copies where it needs a gradient, and of what each of them is a copy.
+
+        The derivative depends on nothing but the copies: what they were made of is behind the cut.
+        """
+        path, sources = copy.copy(self), {}
+
+        def leaf(part: Tensor) -> Tensor:
+            if not part.requires_grad:
+                return part
+            own = part.detach().requires_grad_()
+            sources[own] = part
+            return own
+
+        if self._pieces is None:
+            path._t, path._slope = leaf(self._t), tuple(map(leaf, self._slope))
+        else:
+            path._pieces = [tuple(map(leaf, piece)) for piece in self._pieces]
+        return path, sources
 
     def evaluate(self, t: Any) -> Tensor:
         """Return X(t), (*, channels) for a number and (*, T, channels) for times ``t``, (T,).
