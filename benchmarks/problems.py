@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import controlled
+
 Array = Any
 """A NumPy array, a torch tensor or a JAX array."""
 
@@ -100,7 +102,8 @@ class Problem:
     name: str
     title: str
     field: str
-    """a name in ``FIELDS``, ``"network"``, or ``"geometric"`` for geometric Brownian motion"""
+    """a name in ``FIELDS``, ``"network"``, ``"geometric"`` for geometric Brownian motion, ``"controlled, linear"`` or
+    ``"controlled, cubic"`` for the equation of ``controlled.py`` along such a path"""
     batch: int
     dtype: str
     end: float
@@ -119,6 +122,11 @@ class Problem:
         return np.linspace(0.0, self.end, 11)
 
     @property
+    def controlled(self) -> bool:
+        """Whether it is a controlled equation."""
+        return self.field.startswith("controlled")
+
+    @property
     def stochastic(self) -> bool:
         """Whether it is a stochastic equation: ``method`` is then that of torchsde, and errors are those of moments."""
         return self.field == "geometric"
@@ -126,6 +134,8 @@ class Problem:
     @property
     def y0(self) -> np.ndarray:
         """The initial states, (batch, d), of the problem's dtype. A smaller batch is the beginning of a larger one."""
+        if self.controlled:
+            return controlled.initial(self.batch).astype(self.dtype)
         if self.stochastic:
             return np.ones((self.batch, 10), self.dtype)
         u = np.random.default_rng(0).random((self.batch, 2))
@@ -197,5 +207,24 @@ PROBLEMS = [
             steps=1000,
         )
         for method, title in (("euler", "Euler–Maruyama"), ("milstein", "Milstein"), ("srk", "SRK of order 1.5"))
+    ),
+    *(
+        Problem(
+            f"controlled-{name}",
+            f"Controlled equation, {title}, batch 32",
+            f"controlled, {path}",
+            32,
+            "float32",
+            50.0,
+            "rk4" if steps else "dopri5",
+            0.0 if steps else 1e-4,
+            0.0 if steps else 1e-6,
+            steps=steps,
+        )
+        for name, path, steps, title in (
+            ("linear", "linear", None, "linear path through 51 observations"),
+            ("cubic", "cubic", None, "Hermite path through 51 observations"),
+            ("rk4", "cubic", 100, "Hermite path through 51 observations, 100 steps"),
+        )
     ),
 ]

@@ -6,6 +6,7 @@ They come from two of SciPy's methods at such tolerances: DOP853, and Radau for 
 import numpy as np
 from scipy.integrate import solve_ivp
 
+from benchmarks import controlled
 from benchmarks.problems import Problem, geometric_moments, network_weights, robertson_jacobian
 
 SAMPLES = 32
@@ -20,6 +21,8 @@ def reference(problem: Problem) -> np.ndarray:
     """
     if problem.stochastic:
         return geometric_moments(problem.t)
+    if problem.controlled:
+        return controlled.solution(problem.t, SAMPLES, problem.field == "controlled, cubic")
     if problem.gradient:
         return reference_gradient(problem)
     if problem.method == "stiff":

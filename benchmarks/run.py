@@ -1,4 +1,4 @@
-"""Measure ndelib beside torchdiffeq, torchdyn, torchode, torchsde, SciPy, diffrax; write one table: ``make bench``.
+"""Measure ndelib beside torchdiffeq, torchdyn, torchode, torchsde, torchcde, SciPy, diffrax: ``make bench``.
 
 Every solver has a process of its own with one thread. The processes are asked in turns, round after round, each for one
 solve of the same problem; only one computes at a time. So a busy moment of the machine hits all of them, and what is
@@ -38,6 +38,7 @@ SOLVERS = {
     "torchsde": "torchsde",
     "torchsde, dt known": "torchsde",
     "torchsde, path kept": "torchsde",
+    "torchcde": "torchcde",
 }
 """The rows of the table, and the library of each: ``libraries/with_….py``."""
 
@@ -55,13 +56,13 @@ NOTES = """\
 One thread a solver, a process each, asked in turns. Times are processor times: on a quiet machine, what the clock
 shows. **time** is the median over the rounds, **fastest** their minimum, **spread** the interquartile range relative to
 the median: how noisy the machine was. The first **ratio** is the median of the ratios to torchdiffeq's time in the same
-round (torchsde's with its defaults, for stochastic equations), the second that of the fastest times. Every solve
-returns the state at t = 0 and ten equally spaced times, without gradients unless it is said. **error** is the largest
-over these times and the first samples, absolute, against a solution with a tolerance of 1e-10 or less (of a gradient:
-relative to its largest component; of a stochastic equation: of mean and mean square over all samples, where chance
-alone makes about 1e-2). **overhead** is the fastest time divided by (f calls × fastest time of one f alone).
-**compiling** is what the first solve takes longer than the second, on the clock. One step size serves the whole batch
-where nothing else is said; SciPy solves the batch as one system.
+round (torchsde's with its defaults for stochastic equations, torchcde's for controlled ones), the second that of the
+fastest times. Every solve returns the state at t = 0 and ten equally spaced times, without gradients unless it is said.
+**error** is the largest over these times and the first samples, absolute, against a solution with a tolerance of 1e-10
+or less (of a gradient: relative to its largest component; of a stochastic equation: of mean and mean square over all
+samples, where chance alone makes about 1e-2). **overhead** is the fastest time divided by (f calls × fastest time of
+one f alone). **compiling** is what the first solve takes longer than the second, on the clock. One step size serves the
+whole batch where nothing else is said; SciPy solves the batch as one system.
 """
 
 
@@ -80,7 +81,9 @@ def conditions(problem: Problem) -> str:
 
 def takes_part(solver: str, problem: Problem) -> bool:
     """Return whether a solver is made for such a problem."""
-    return solver in STOCHASTIC if problem.stochastic else SOLVERS.get(solver) != "torchsde"
+    if problem.controlled:
+        return solver in ("ndelib", "torchcde")
+    return solver in STOCHASTIC if problem.stochastic else SOLVERS.get(solver) not in ("torchsde", "torchcde")
 
 
 def measure(problem: Problem, talks: dict[str, Conversation], rounds: int) -> list[Row]:

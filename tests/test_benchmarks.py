@@ -2,13 +2,15 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import conversation, install, problems, run
+from benchmarks import controlled, conversation, install, problems, run
+from benchmarks.libraries import with_ndelib
 from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.reference import network_vjp, reference
@@ -164,6 +166,14 @@ def test_the_reference_keeps_lotka_and_volterras_invariant() -> None:
     x, z = np.unstack(reference(problem("lotka-volterra-256")), axis=-1)
     invariant = x - 3.0 * np.log(x) + z - 1.5 * np.log(z)
     assert np.ptp(invariant, axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["controlled-linear", "controlled-cubic"])
+def test_the_reference_of_a_controlled_equation_is_what_ndelib_comes_to(name: str) -> None:
+    exact = replace(problem(name), batch=3, dtype="float64", rtol=1e-7, atol=1e-8)
+    solver = with_ndelib.prepare(exact, "ndelib")
+    expected = controlled.solution(exact.t[:3], 3, name == "controlled-cubic")
+    np.testing.assert_allclose(solver.to_numpy(solver.solve())[:3], expected, atol=1e-4)
 
 
 def test_a_solver_that_does_not_answer_is_given_up_and_one_that_ends_is_noticed() -> None:

@@ -262,8 +262,8 @@ def solve_differentiably(
     wishes, solve = _apart(given)
     _check_wishes(gradient, method, wishes)
     if gradient == "backprop" and running_cost is None and not _has_gradient(t):
-        ys = solvers.odeint(f, y0, t, method=method, **solve)
-        return ys, ys
+        plain: Any = solvers.odeint(f, y0, t, method=method, **solve)
+        return plain, plain
     options = read_options(solve)
     _check_solve_options(gradient, options)
     problem = Problem(f, y0, method, options)
