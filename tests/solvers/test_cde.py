@@ -147,7 +147,7 @@ def test_adaptive_steps_end_at_observations_and_the_field_is_asked_on_their_side
 
 
 def test_steps_across_corners_are_wrong_and_dear():
-    x = data(channels=2, length=40, seed=5)
+    x = data(channels=2, length=20, seed=5)
     X, z0 = LinearInterpolation(x), data(length=1, channels=3)[0]
     exact = cdeint(X, Net(), z0, **TIGHT)
     cost, error = {}, {}
