@@ -64,9 +64,9 @@ def sdeint(
             the first one.
         adaptive: choose steps by ``rtol`` and ``atol``. Steps are halves of halves of the intervals between times, all
             on one path. Only for methods of strong order 1 or more.
-        rtol: relative, and
-        atol: absolute tolerance: an adaptive method keeps the difference between a step and its two halves, as the root mean square
-            of ``error / (atol + rtol |y|)``, at most 1.
+        rtol: the relative tolerance of an adaptive method, see ``atol``.
+        atol: the absolute one. The difference between a step and its two halves is kept such that the root mean square
+            of ``error / (atol + rtol |y|)`` is at most 1.
         dt_min: a step that would have to be shorter is an error.
         names: ``{"drift": …, "diffusion": …}``: what f and g are called in ``sde``.
         gradient: ``"backprop"``: autograd through the steps. ``"checkpoint"``: the same to rounding; one state a step
