@@ -111,6 +111,7 @@ def _in_space(g: RowField, y: Tensor, nearby: Tensor, dtype: torch.dtype) -> Fix
     jacobian = jacobians(g, y[None])[0]
     if not jacobian.isfinite().all():
         return FixedPoint(y, jacobian, torch.full_like(y, math.nan).to(torch.complex128), "undecided")
-    change = (jacobians(g, torch.stack([y - nearby, y + nearby])) - jacobian).nan_to_num().abs().amax()
-    kind = "undecided" if jacobian.abs().amax() <= change else classify(jacobian.to(dtype))
+    unit = nearby / nearby[:, None]  # ∂fᵢ/∂yⱼ in widths of the region, so that units of y do not matter
+    change = (jacobians(g, torch.stack([y - nearby, y + nearby])) - jacobian).nan_to_num().abs() * unit
+    kind = "undecided" if (jacobian.abs() * unit).amax() <= change.amax() else classify(jacobian.to(dtype))
     return FixedPoint(y, jacobian, torch.linalg.eigvals(jacobian), kind)

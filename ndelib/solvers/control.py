@@ -5,7 +5,8 @@ Sources: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I* 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Real
 from typing import TypeVar
 
 import torch
@@ -37,6 +38,9 @@ class Controller:
     max_factor: float = 10.0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if not isinstance(value := getattr(self, field.name), Real) or math.isnan(value):
+                raise ValueError(f"{field.name} of a controller must be a number, got {value!r}")
         if not (0 < self.safety <= 1 and 0 < self.min_factor < 1 < self.max_factor):
             raise ValueError(f"a controller needs 0 < safety ≤ 1 and 0 < min_factor < 1 < max_factor, got {self}")
         if not self.integral > 0:

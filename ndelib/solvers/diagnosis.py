@@ -6,6 +6,7 @@ section IV.2.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -55,8 +56,6 @@ def step_size_too_small(
         cause = "It was so from the start: raise first_step or max_step, which allow no more."
     elif abs(h) < min_step:
         cause = "Its error there asks for a shorter step: lower min_step, or raise rtol and atol."
-    elif rejected is None:
-        cause = "Newton's method did not converge: is f smooth there, and is the Jacobian right?"
     elif max(size, speed) > 1e-3 * torch.finfo(y.dtype).max:
         cause = (
             f"max|y| = {size:.2g} and max|f| = {speed:.2g} there, near the largest number of {y.dtype}: end the solve "
@@ -65,6 +64,8 @@ def step_size_too_small(
     elif not torch.isfinite(nearby).all():
         where = _name(int((~torch.isfinite(nearby)).flatten().nonzero()[0]), nearby)
         cause = f"{where} of f is infinite or NaN just beyond it: f may not be defined there."
+    elif rejected is None:
+        cause = "Newton's method did not converge: is f smooth there, and is the Jacobian right?"
     elif rejected.error is not None and not torch.isfinite(values(rejected.error)).all():
         where = _name(int((~torch.isfinite(values(rejected.error))).flatten().nonzero()[0]), rejected.error)
         cause = f"Every longer step made {where} infinite or NaN: f may not be defined just beyond it."
@@ -158,8 +159,26 @@ def not_finite_field(t: float, h: float, slope: Tensor) -> SolverError:
     )
 
 
-def not_finite_state(method: Method, t: float, h: float, size: float) -> SolverError:
-    """Return the error to raise where a fixed step made the state infinite or NaN."""
+def not_finite_state(method: Method, t: float, h: float, size: float, k: Sequence[Tensor]) -> SolverError:
+    """Return the error to raise where a fixed step made the state infinite or NaN.
+
+    ``size`` is max|y| before it, ``k`` are the slopes of the step, if it has them. If they were small up to the first
+    one that is not finite, so was the state at which that one was asked for.
+    """
+    slopes = [values(slope) for slope in k]
+    finite = [bool(torch.isfinite(slope).all()) for slope in slopes]
+    if not all(finite):
+        first = finite.index(False)
+        largest = max([size, *(abs(h) * slope.abs().max().item() for slope in slopes[:first])])
+        if largest < torch.finfo(slopes[first].dtype).max ** (1 / 3):
+            where = _name(int((~torch.isfinite(slopes[first])).flatten().nonzero()[0]), slopes[first])
+            return NonFiniteState(
+                f"{where} of f(t, y) is infinite or NaN in the step from t = {t:.10g} with h = {h:.3g} (method "
+                f"{method.name!r}), though max|y| is only {size:.3g} there: f is not defined at a state that the step "
+                "came to. End the solve before it; if the true solution does not go there, try a smaller step_size.",
+                t=t,
+                h=h,
+            )
     return NonFiniteState(
         f"the state became infinite or NaN in the step from t = {t:.6g} with h = {h:.3g} (method {method.name!r}); "
         f"before it max|y| was {size:.3g}. If the true solution stays bounded, the step is too large: "

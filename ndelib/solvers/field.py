@@ -23,7 +23,7 @@ class Evaluation(NamedTuple):
 class CheckedField:
     """The user's ``f(t, y, *args)`` as methods call it: ``field(t, y)`` with a float ``t`` (see ``step.Field``).
 
-    A result of a wrong type, shape or dtype is reported as such and not deep in the loop.
+    A result of a wrong type, shape, dtype or device is reported as such and not deep in the loop.
     """
 
     def __init__(self, f: Callable[..., Any], y0: Tensor, statistics: Statistics, args: Sequence[Any] = ()) -> None:
@@ -81,6 +81,8 @@ class CheckedField:
             raise ValueError(f"f(t, y) must return the shape of y, {tuple(y.shape)}; it returned {tuple(dy.shape)}")
         if dy.dtype != y.dtype:
             raise TypeError(f"f(t, y) must return the dtype of y, {y.dtype}; it returned {dy.dtype}")
+        if dy.device != y.device:
+            raise ValueError(f"f(t, y) must return a tensor on the device of y, {y.device}; it returned {dy.device}")
         return dy
 
 

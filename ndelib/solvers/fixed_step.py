@@ -42,7 +42,7 @@ def fixed_steps(
 
 
 def count_steps(interval: float, step_size: float) -> int:
-    """Return how many equal steps of at most ``step_size`` fill ``interval``."""
+    """Return how many equal steps of at most ``step_size``, or a millionth more, fill ``interval``."""
     steps = abs(interval) / step_size
     if not steps < 1e12:
         raise ValueError(
@@ -72,13 +72,14 @@ def _raise_where_it_broke(
     method: Method, make_step: StepFunction, y: Tensor, start: float, end: float, count: int
 ) -> None:
     """Walk the interval again, looking at every step, and raise at the first one that is not finite."""
-    size = values(y).abs().max().item()
+    step: Step | None = None
     for t, t1 in _grid(start, end, count):
+        size = values(y).abs().max().item()
         try:
-            y = make_step(t, y.detach(), t1, None, None).y1
+            step = make_step(t, y.detach(), t1, None, None)
         except StepRejected:
             break
+        y = step.y1
         if _is_non_finite(y):
             break
-        size = values(y).abs().max().item()
-    raise not_finite_state(method, t, t1 - t, size)
+    raise not_finite_state(method, t, t1 - t, size, step.k if step is not None else [])

@@ -17,11 +17,11 @@ METHODS: dict[str, Method] = {
 
 ELSEWHERE = {
     **{"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dopri8"},
-    **dict.fromkeys(("Radau", "BDF", "LSODA"), "esdirk54"),
+    **dict.fromkeys(("Radau", "BDF", "LSODA", "kvaerno4", "kvaerno5"), "esdirk54"),
     **{"adaptive_heun": "heun2", "fehlberg2": "heun2", "heun3": "bosh3"},
     **dict.fromkeys(("explicit_adams", "implicit_adams", "fixed_adams"), "adams_bashforth_moulton"),
 }
-"""What SciPy and torchdiffeq call their methods, and which one to take here."""
+"""What SciPy, torchdiffeq and diffrax call their methods, and which one to take here."""
 
 
 @dataclass(frozen=True)

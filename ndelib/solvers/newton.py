@@ -255,13 +255,15 @@ def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J:
 
 
 def check_jacobian(J: Tensor, y: Tensor) -> Tensor:
-    """Return what the user's ``jacobian`` gave as (*, d, d); another shape raises ``ValueError``."""
+    """Return what the user's ``jacobian`` gave as (*, d, d); another shape, dtype or device raises ``ValueError``."""
     shape = (*y.shape, *y.shape[-1:])
     if not isinstance(J, Tensor) or J.shape != shape:
         got = tuple(J.shape) if isinstance(J, Tensor) else type(J).__name__
         raise ValueError(
             f"jacobian(t, y) must return a tensor of shape {shape} for y of shape {tuple(y.shape)}; got {got}"
         )
+    if (J.dtype, J.device) != (y.dtype, y.device):
+        raise ValueError(f"jacobian(t, y) must return {y.dtype} on {y.device} as y is; got {J.dtype} on {J.device}")
     return J if y.ndim else J.reshape(1, 1)
 
 

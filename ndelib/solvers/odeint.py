@@ -61,7 +61,8 @@ def odeint(
             ``error / (atol + rtol |y|)`` over all components, at most 1. Numbers, or tensors that broadcast to ``y0``
             for a tolerance per component.
         step_size: the longest fixed step, in units of ``t``. Each interval between requested times is cut into equal
-            steps no longer than this. ``None`` makes one step an interval. Giving it makes steps fixed.
+            steps no longer than this, or by a millionth, lest the rounding of times cost a step. ``None`` makes one
+            step an interval. Giving it makes steps fixed.
         adaptive: ``False`` runs a method that could adapt its steps with fixed ones.
         first_step: the length of the first step; chosen from f if ``None``.
         min_step, max_step: bounds of adaptive steps; a step that would have to be below ``min_step`` is an error.

@@ -1,7 +1,7 @@
 """The options that ``odeint`` and ``solve_ivp`` share, and the checks of what users pass."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Real
@@ -57,36 +57,46 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
             given = getattr(self, name)
-            if not isinstance(given, (Real, Tensor)):
-                raise TypeError(
-                    f"{name} must be a number or a tensor that broadcasts to y0, got {type(given).__name__}"
-                )
+            if not isinstance(given, (Real, Tensor)) or (isinstance(given, Tensor) and given.is_complex()):
+                raise TypeError(f"{name} must be a number or a tensor that broadcasts to y0, got {_kind(given)}")
+            check_has_values(given, name)
             value = torch.as_tensor(given, dtype=torch.float64)
             if not bool((torch.isfinite(value) & (value >= 0)).all()):
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)!r}")
         for name in ("step_size", "first_step"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, (Real, Tensor)):
-                raise TypeError(f"{name} must be a number or None, got {type(value).__name__}")
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is None:
+                continue
+            _check_number(value, name, " or None")
+            if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a positive number or None, got {value!r} (its sign comes from t)")
+        for name in ("min_step", "max_step", "max_steps"):
+            _check_number(getattr(self, name), name)
         if not (math.isfinite(self.min_step) and self.min_step >= 0):
             raise ValueError(f"min_step must be finite and not negative, got {self.min_step!r}")
         if not self.max_step > 0 or self.max_step < self.min_step:
             raise ValueError(f"max_step must be positive and at least min_step, got {self.max_step!r}")
-        if self.max_steps < 1:
+        if not self.max_steps >= 1:
             raise ValueError(f"max_steps must be at least 1, got {self.max_steps!r}")
-        if isinstance(self.step_at, Real):
-            raise TypeError(f"step_at must be a sequence of times: write [{self.step_at}]")
+        if isinstance(self.step_at, (Real, str)) or not isinstance(self.step_at, Iterable):
+            example = f": write [{self.step_at}]" if isinstance(self.step_at, Real) else f", got {_kind(self.step_at)}"
+            raise TypeError(f"step_at must be a sequence of times{example}")
+        for i, time in enumerate(self.step_at):
+            _check_number(time, f"step_at[{i}]")
         if not all(math.isfinite(t) for t in self.step_at):
             raise ValueError(f"step_at must hold finite times, got {self.step_at!r}")
+        if self.adaptive not in (None, True, False):
+            raise TypeError(f"adaptive must be True, False or None, got {self.adaptive!r}")
+        if self.jacobian is not None and not callable(self.jacobian):
+            raise TypeError(f"jacobian must be a function (t, y) -> ∂f/∂y or None, got {_kind(self.jacobian)}")
         if not isinstance(self.args, (tuple, list)):
             raise TypeError(f"args must be a tuple of what f takes after t and y, got {type(self.args).__name__}")
         if self.batch not in ("shared", "independent"):
             raise ValueError(f"batch must be 'shared' or 'independent', got {self.batch!r}")
         if self.compile not in (None, "step", "solve"):
             raise ValueError(f"compile must be None, 'step' or 'solve', got {self.compile!r}")
-        if not isinstance(self.controller, Controller) and self.controller not in CONTROLLERS:
+        by_name = isinstance(self.controller, str) and self.controller in CONTROLLERS
+        if not isinstance(self.controller, Controller) and not by_name:
             raise ValueError(f"controller {self.controller!r} is unknown: {closest(str(self.controller), CONTROLLERS)}")
 
     @property
@@ -119,39 +129,80 @@ def read_options(given: SolveOptions) -> Options:
     return Options(**given)
 
 
-def check_times(t: Tensor | Sequence[float]) -> list[float]:
-    """Return the times as floats; they must be a strictly monotone vector, (T,)."""
+def _check_number(value: Any, name: str, alternative: str = "") -> None:
+    """Raise ``TypeError`` unless ``value`` is a real number, or a tensor of one."""
+    if isinstance(value, Tensor):
+        check_has_values(value, name)
+    if not isinstance(value, (Real, Tensor)) or (
+        isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex())
+    ):
+        raise TypeError(f"{name} must be a number{alternative}, got {_kind(value)}")
+
+
+def _kind(value: Any) -> str:
+    """Say what ``value`` is, for messages."""
+    if isinstance(value, Tensor):
+        return f"a tensor of the shape {tuple(value.shape)} and dtype {value.dtype}"
+    return type(value).__name__
+
+
+def check_has_values(x: Any, name: str) -> None:
+    """Raise ``ValueError`` for a tensor without values: one on the device 'meta'."""
+    if isinstance(x, Tensor) and x.is_meta:
+        raise ValueError(f"{name} is on the device 'meta', where tensors have no values: move it to cpu or cuda")
+
+
+def times_tensor(t: Any, name: str = "t") -> Tensor:
+    """Return times as a tensor; raise ``TypeError`` for what is none."""
     if not isinstance(t, Tensor):
         if not hasattr(t, "__len__") or isinstance(t, str):
-            raise TypeError(f"t must be a tensor or a sequence of times, got {type(t).__name__}")
-        if any(isinstance(time, Tensor) and time.requires_grad for time in t):
-            t = torch.stack([torch.as_tensor(time) for time in t])
-        else:
-            t = torch.as_tensor(t, dtype=torch.float64)
+            raise TypeError(f"{name} must be a tensor or a sequence of times, got {type(t).__name__}")
+        try:
+            if any(isinstance(time, Tensor) for time in t):
+                t = torch.stack([torch.as_tensor(time, dtype=torch.float64) for time in t])
+            else:
+                t = torch.as_tensor(t, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as failure:
+            raise TypeError(f"{name} must be a tensor or a sequence of times, got {t!r} ({failure})") from None
+    assert isinstance(t, Tensor)
+    if t.is_complex() or t.dtype == torch.bool:
+        raise TypeError(f"{name} must hold real numbers, got the dtype {t.dtype}")
+    check_has_values(t, name)
+    return t
+
+
+def check_times(t: Tensor | Sequence[float], name: str = "t") -> list[float]:
+    """Return the times as floats; they must be a strictly monotone vector, (T,)."""
+    t = times_tensor(t, name)
     if t.requires_grad:
-        raise TypeError("t asks for a gradient (t.requires_grad is True), which only ndelib.odeint gives: t.detach()")
+        raise TypeError(
+            f"{name} asks for a gradient ({name}.requires_grad is True), which only ndelib.odeint gives: call .detach()"
+        )
     if t.ndim != 1 or t.numel() == 0:
-        raise ValueError(f"t must be a non-empty vector of times, (T,); got the shape {tuple(t.shape)}")
+        raise ValueError(f"{name} must be a non-empty vector of times, (T,); got the shape {tuple(t.shape)}")
     values: list[float] = t.double().tolist()
     if not all(map(math.isfinite, values)):
-        raise ValueError("t holds an infinity or NaN; every time must be finite")
+        raise ValueError(f"{name} holds an infinity or NaN; every time must be finite")
     differences = [b - a for a, b in pairwise(values)]
     if not (all(d > 0 for d in differences) or all(d < 0 for d in differences)):
         i = next(i for i, d in enumerate(differences) if d * differences[0] <= 0)
         raise ValueError(
-            "t must be strictly increasing or strictly decreasing; "
-            f"t[{i}] = {values[i]:g} is followed by t[{i + 1}] = {values[i + 1]:g}"
+            f"{name} must be strictly increasing or strictly decreasing; "
+            f"{name}[{i}] = {values[i]:g} is followed by {name}[{i + 1}] = {values[i + 1]:g}"
         )
     return values
 
 
 def check_state(y: Any, name: str) -> None:
-    """Raise ``TypeError`` unless ``y`` is a tensor of floating or complex dtype."""
+    """Raise ``TypeError`` unless ``y`` is a dense tensor of floating or complex dtype, on a device with values."""
     if not isinstance(y, Tensor):
         hint = ", or join several tensors in one flat tuple" if isinstance(y, (list, tuple)) else ""
         raise TypeError(f"{name} must be a tensor, got {type(y).__name__}: wrap it in torch.tensor(...){hint}")
     if not (y.is_floating_point() or y.is_complex()):
         raise TypeError(f"{name} must have a floating-point dtype, got {y.dtype}: write 1.0 for 1, or call .float()")
+    if y.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got the layout {y.layout}: call .to_dense()")
+    check_has_values(y, name)
 
 
 def check_finite(y: Tensor, name: str) -> None:
@@ -161,9 +212,11 @@ def check_finite(y: Tensor, name: str) -> None:
 
 
 def check_tolerances(y: Tensor, rtol: Tolerance, atol: Tolerance) -> None:
-    """Raise ``ValueError`` where the tolerances do not fit ``y``: a wrong shape, or finer than its dtype can hold."""
+    """Raise ``ValueError`` where the tolerances do not fit ``y``: a wrong shape or device, too fine for its dtype."""
     for name, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, Tensor):
+            if value.device != y.device and (value.ndim > 0 or value.device.type != "cpu"):
+                raise ValueError(f"{name} is on {value.device} and y0 on {y.device}: move {name} there")
             try:
                 fits = torch.broadcast_shapes(value.shape, y.shape) == y.shape
             except RuntimeError:

@@ -4,7 +4,7 @@ Everything here is one tensor with one row a sample, so that the samples that st
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ndelib.solvers.control import values
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.methods import METHODS
-from ndelib.solvers.options import Options, check_state, check_tolerances
+from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances, times_tensor
 from ndelib.solvers.step import Field, Method
 
 
@@ -195,17 +195,13 @@ def check_independent(f: Any, y0: Any, method: Method, options: Options) -> None
     for name in ("jacobian", "omega", "compile"):
         if getattr(options, name) is not None:
             raise ValueError(f'{name} cannot be used with batch="independent"')
+    check_finite(y0, "y0")
     check_tolerances(y0, options.rtol, options.atol)
 
 
 def check_grid(t: Tensor | Sequence[Any], size: int, device: torch.device) -> Tensor:
     """Return the requested times in double precision, (T,) for all or (B, T) with a row for each sample."""
-    if not isinstance(t, Tensor):
-        rows: Iterable[Any] = t
-        if any(isinstance(time, Tensor) for time in rows):
-            t = torch.stack([torch.as_tensor(time, dtype=torch.float64) for time in rows])
-        else:
-            t = torch.as_tensor(t, dtype=torch.float64)
+    t = times_tensor(t)
     if t.requires_grad:
         raise TypeError("t asks for a gradient (t.requires_grad is True), which odeint does not give: pass t.detach()")
     if t.ndim not in (1, 2) or t.numel() == 0 or (t.ndim == 2 and len(t) != size):

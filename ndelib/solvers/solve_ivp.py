@@ -56,13 +56,13 @@ def solve_ivp(
     the same time do. At a terminal event no reset is made, and with ``t_eval`` later times are left out. A reset takes
     the state on arrival; ``y`` (without ``t_eval``) holds it and the one after. Resets at ever shorter intervals (a
     ball that comes to rest by bouncing) raise ``SolverError`` when they can no longer be told apart. f is asked up to
-    one step beyond an event, never outside ``t_span``.
+    one step beyond an event, never outside ``t_span`` (but for Yoshida's method, whose steps go forth and back).
 
     Raises:
         TypeError, ValueError, SolverError: as :func:`ndelib.odeint`.
     """
     start, end = check_span(t_span)
-    wanted = None if t_eval is None else check_inside(check_times(t_eval), start, end)
+    wanted = None if t_eval is None else check_inside(check_times(t_eval, "t_eval"), start, end)
     checked = read_options(options)
     for name, value in (("batch", "independent"), ("compile", "solve")):
         if getattr(checked, name) == value and (dense or events is not None):
@@ -181,7 +181,7 @@ class Record:
 
 def check_span(t_span: Sequence[float]) -> tuple[float, float]:
     """Return the ends of ``t_span``, which must be two different finite times."""
-    ends = check_times(t_span)
+    ends = check_times(t_span, "t_span")
     if len(ends) != 2:
         raise ValueError(f"t_span must be (first time, last time), got {len(ends)} numbers; times to return are t_eval")
     return ends[0], ends[1]

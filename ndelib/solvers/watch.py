@@ -75,7 +75,7 @@ class Watch:
 
     def _start(self, t: float, y: Tensor) -> None:
         """Begin a solve at ``(t, y)``."""
-        self.now = self._row(t, y.clone()).cpu().double()  # a copy: an event may write into its y
+        self.now = self._row(t, y).cpu().double()
         self.fresh = True
         # What counts as zero where a solve begins, in units of ``size``: rounding, which the first step may magnify.
         self.near = torch.full_like(self.size, max(1e-9, 16 * torch.finfo(y.dtype).eps))
@@ -119,7 +119,7 @@ class Watch:
         step = piece.step
         with torch.no_grad():
             inside = [self._row(time_at(step, theta), piece.curve(theta)) for theta in NODES[1:-1]]
-            rows = torch.stack([*inside, self._row(step.t1, step.y1.clone())])
+            rows = torch.stack([*inside, self._row(step.t1, step.y1)])
         return torch.cat([self.now[None], rows.cpu().double()])  # one copy from the device a step
 
     def _divide_out_zeros(self, piece: Piece, table: Tensor) -> Tensor:
@@ -252,7 +252,8 @@ class Watch:
 
     def _evaluate(self, i: int, t: Any, y: Tensor) -> Tensor:
         """Return g(t, y) of event ``i``, () or (B,). Raises ``TypeError`` or ``ValueError`` if it is something else."""
-        g = self.events[i].g(t if isinstance(t, Tensor) else time_like(t, y), self.problem.unflatten(y))
+        state = self.problem.unflatten(y.clone())  # a copy: an event may write into its y
+        g = self.events[i].g(t if isinstance(t, Tensor) else time_like(t, y), state)
         if not isinstance(g, Tensor):
             raise TypeError(f"events[{i}] must return a tensor, got {type(g).__name__}")
         if not g.is_floating_point():

@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from ndelib import odeint, odeint_adjoint
+from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
 from ndelib.adjoints.quadrature import gauss_legendre, gauss_points, nodes_for
+from ndelib.adjoints.readout import Readout
 from ndelib.solvers.methods import METHODS
+from ndelib.solvers.options import read_options
+from ndelib.solvers.problem import Problem
 from tests.adjoints.problems import IN_PAIRS, Y0, K, apart, leaves, solve, swing, total, vector
 
 WAYS = ("adjoint", "interpolated")
@@ -265,6 +269,33 @@ def test_stiff_equations_are_solved_backwards_by_an_implicit_method_with_the_use
     assert jacobian.times
     assert for_y0.abs() < 1e-6
     assert for_k.item() == pytest.approx(math.cos(1), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Adjoint, Interpolated])
+@pytest.mark.parametrize("given", [False, True])
+def test_newtons_method_gets_the_jacobian_of_the_equation(kind, given):
+    def f(t, y):  # neither symmetric nor linear
+        return torch.stack([torch.sin(t * y[1]), y[0] * y[1] - y[0]])
+
+    options = read_options({"jacobian": lambda t, y: torch.func.jacrev(f, argnums=1)(t, y)} if given else {})
+    problem = Problem(f, Y0, "kvaerno3", options)
+    how = Backward(METHODS["kvaerno3"], 1e-6, 1e-8, "warn")
+    equation = kind(Readout(problem, [0.0, 0.7], None), (), how)
+    _, saved = equation.forward(Y0)
+    equation.keep(saved)
+    a = vector(0.3, -2.0)
+    z = equation.first(0.7, a)
+    t = torch.tensor(0.7, dtype=torch.float64)
+    found = equation.jacobian(t, z)
+    eps = 1e-6
+    columns = [
+        (equation.field(None)(0.7, z + eps * e) - equation.field(None)(0.7, z - eps * e)) / (2 * eps)
+        for e in torch.eye(len(z), dtype=torch.float64)
+    ]
+    expected = torch.stack(columns, -1)
+    if kind is Adjoint:  # how a changes with y is left out: Newton's method does not need it
+        expected[2:, :2] = 0
+    assert (found - expected).abs().max() < 1e-8
 
 
 # Quadrature

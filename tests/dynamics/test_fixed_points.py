@@ -317,3 +317,15 @@ def test_slopes_are_found_where_gradients_are_switched_off(off):
     with off():
         points = fixed_points(lambda t, x: torch.sin(x), -1, 1.1)
     assert [p.jacobian.item() for p in points] == [pytest.approx(1.0)]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6, 1e-6])
+def test_the_kind_of_a_point_does_not_depend_on_the_units_of_the_state(unit):
+    """Lotka and Volterra's model, with the predators counted in another unit."""
+
+    def f(t, y):
+        prey, predators = y.unbind(-1)
+        return torch.stack([prey * (1 - predators / unit), predators * (prey - 1)], dim=-1)
+
+    points = fixed_points(f, (-1.0, -unit), (2.0, 2 * unit))
+    assert [p.kind for p in points] == ["saddle", "center"]

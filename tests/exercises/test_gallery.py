@@ -21,7 +21,7 @@ from tools.grading.judge import judge
 from tools.grading.sandbox import nursery
 from tools.grading.walls import KINDS, Limits, kind
 
-LIMITS = Limits(wall_s=200, cell_s=2, call_s=2, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
+LIMITS = Limits(wall_s=200, cell_s=4, call_s=4, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
 NOTHING = {"q1": 0, "q2": 0, "q3": 0}
 EVERYTHING = {"q1": 3, "q2": 3, "q3": 3}
 

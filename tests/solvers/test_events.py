@@ -564,3 +564,21 @@ def test_a_reset_that_writes_into_its_state_changes_nothing_else():
     untidily, tidily = (solve_ivp(ball, (0.0, 1.0), y0, events=event) for event in events)
     assert torch.allclose(untidily.y, tidily.y, atol=1e-9)
     assert torch.allclose(untidily.y_events[0], tidily.y_events[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_an_event_that_writes_into_its_state_changes_nothing_else(dense):
+    def untidy(t, y):
+        return y.mul_(3.0)[0]
+
+    y0 = vector(1.0, 0.0).requires_grad_()
+    untidily, tidily = (
+        solve_ivp(oscillator, (0.0, 5.0), y0, events=events, dense=dense)
+        for events in ([untidy, untidy], [lambda t, y: 3.0 * y[0]] * 2)
+    )
+    assert torch.equal(untidily.y, tidily.y)
+    for i in range(2):
+        assert torch.equal(untidily.t_events[i], tidily.t_events[i])
+        assert torch.equal(untidily.y_events[i], tidily.y_events[i])
+    gradients = [torch.autograd.grad(s.t_events[0][0], y0)[0] for s in (untidily, tidily)]
+    assert torch.equal(*gradients)

@@ -126,6 +126,21 @@ def test_a_jacobian_that_no_longer_fits_is_renewed_and_one_that_does_is_kept():
     assert 3 <= statistics.jacobians <= 30
 
 
+@pytest.mark.parametrize(("off", "expected"), [(0.5, 2), (0.0, 1)])
+def test_a_jacobian_that_served_short_steps_is_not_trusted_in_long_ones(off: float, expected: int):
+    """If it is off by E, an iteration leaves hγ|E| of the error: little in short steps, whatever E is."""
+    statistics = Statistics()
+    rough = vector([[-3.0 * (1 - off)]])
+    newton = SimplifiedNewton(lambda t, y: -3 * y, statistics, 1e-12, 1e-12, lambda t, y: rough, 4)
+    for h_gamma in (1e-3, 2e-3):
+        y = vector([1.0])
+        newton.prepare(0.0, y, h_gamma)
+        newton.solve(0.0, y, vector([0.0]))
+    assert statistics.jacobians == 1
+    newton.prepare(0.0, vector([1.0]), 0.2)
+    assert statistics.jacobians == expected
+
+
 def test_newtons_method_takes_few_iterations():
     statistics = Statistics()
     march("esdirk54", partial(van_der_pol, MU), START, [0.02 * i for i in range(51)], statistics)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ndelib import odeint, solve_ivp
-from ndelib.solvers import SolverError, StepSizeTooSmall, TooManySteps
+from ndelib.solvers import Controller, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.methods import METHODS
 from ndelib.solvers.step import Statistics
@@ -21,6 +21,10 @@ def tensor(*numbers, dtype=torch.float64):
 
 def decay(t, y):
     return -y
+
+
+def undefined(t, y):
+    return -y if t < 0.5 else y * math.nan
 
 
 class Kept:
@@ -141,6 +145,29 @@ def test_many_requested_times_in_one_step_are_those_asked_for_one_by_one(name, s
         (decay, 1.0, {"max_step": 1e-3, "max_steps": 50}, TooManySteps, r"as long as max_step = 0.001 allows"),
         (lambda t, y: -y * torch.rand_like(y), 1.0, {"max_steps": 50}, SolverError, r"different results .* \.eval\(\)"),
         (decay, 1.0, {"max_step": 1e-17}, StepSizeTooSmall, r"from the start: raise first_step or max_step"),
+        (
+            undefined,
+            1.0,
+            {},
+            StepSizeTooSmall,
+            r"at t = 0\.5 .* component 0 of f is infinite or NaN just beyond it",
+        ),
+        (undefined, 1.0, {"method": "kvaerno3"}, StepSizeTooSmall, r"component 0 of f is infinite or NaN just beyond"),
+        (
+            undefined,
+            1.0,
+            {"method": "rk4", "step_size": 0.1},
+            NonFiniteState,
+            r"component 0 of f.* from t = 0\.4 with",
+        ),
+        (undefined, 1.0, {"method": "euler", "step_size": 0.1}, NonFiniteState, r"component 0 of f.* from t = 0\.5"),
+        (
+            lambda t, y: y**2,
+            1.0,
+            {"method": "rk4", "step_size": 0.1},
+            NonFiniteState,
+            r"the state became infinite or NaN",
+        ),
     ],
 )
 def test_the_diagnosis_names_the_cause(f, y0, options, error, message):
@@ -162,9 +189,55 @@ def test_the_diagnosis_names_the_cause(f, y0, options, error, message):
         ({"step_size": "0.1"}, TypeError, r"step_size must be a number or None, got str"),
         ({"step_at": 0.5}, TypeError, r"step_at must be a sequence of times: write \[0\.5\]"),
         ({"method": "RK45"}, ValueError, r"'RK45' is unknown: .* 'dopri5'"),
+        ({"method": "kvaerno5"}, ValueError, r"'kvaerno5' is unknown: .* 'esdirk54'"),
+        ({"y0": tensor(math.nan)[None], "batch": "independent"}, ValueError, r"y0 holds an infinity or NaN"),
+        ({"y0": torch.eye(2).to_sparse()}, TypeError, r"y0 must be a dense tensor, got the layout torch.sparse_coo"),
+        ({"y0": torch.ones(2, device="meta")}, ValueError, r"y0 is on the device 'meta'"),
+        ({"f": lambda t, y: y.to("meta")}, ValueError, r"f\(t, y\) must return .* device of y, cpu; it returned meta"),
+        ({"t": torch.ones(2, device="meta")}, ValueError, r"t is on the device 'meta'"),
+        ({"atol": torch.ones(1, device="meta")}, ValueError, r"atol is on the device 'meta'"),
+        ({"t": ["0", "1"]}, TypeError, r"t must be a tensor or a sequence of times, got \['0', '1'\]"),
+        ({"t": None, "y0": tensor(1.0)[None], "batch": "independent"}, TypeError, r"t must be a .* got NoneType"),
+        ({"t": torch.tensor([0.0, 1j])}, TypeError, r"t must hold real numbers, got the dtype torch.complex64"),
+        (
+            {"rtol": torch.tensor(1j)},
+            TypeError,
+            r"rtol must be a number or .* of the shape \(\) and dtype torch.complex",
+        ),
+        (
+            {"step_size": torch.ones(2)},
+            TypeError,
+            r"step_size must be a number or None, got a tensor of the shape \(2,\)",
+        ),
+        ({"min_step": "0"}, TypeError, r"min_step must be a number, got str"),
+        ({"max_step": None}, TypeError, r"max_step must be a number, got NoneType"),
+        ({"max_steps": math.nan}, ValueError, r"max_steps must be at least 1, got nan"),
+        ({"step_at": None}, TypeError, r"step_at must be a sequence of times, got NoneType"),
+        ({"step_at": ["now"]}, TypeError, r"step_at\[0\] must be a number, got str"),
+        ({"adaptive": "no"}, TypeError, r"adaptive must be True, False or None, got 'no'"),
+        ({"controller": ["pi"]}, ValueError, r"controller \['pi'\] is unknown: did you mean 'pi'"),
+        ({"method": "esdirk54", "jacobian": 3}, TypeError, r"jacobian must be a function .* got int"),
+        (
+            {"method": "esdirk54", "jacobian": lambda t, y: -torch.ones(1, 1)},
+            ValueError,
+            r"jacobian\(t, y\) must return torch.float64 on cpu .* got torch.float32",
+        ),
     ],
 )
 def test_bad_input_names_the_argument(arguments, error, message):
     call = {"f": decay, "y0": tensor(1.0), "t": [0.0, 1.0]} | arguments
     with pytest.raises(error, match=message):
         odeint(call.pop("f"), call.pop("y0"), call.pop("t"), **call)
+
+
+def test_a_controller_holds_numbers():
+    for wrong in ({"safety": "a"}, {"derivative": math.nan}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} of a controller must be a number"):
+            Controller(**wrong)
+
+
+def test_times_of_a_solve_are_called_by_their_names():
+    with pytest.raises(TypeError, match=r"t_span must be a tensor or a sequence of times, got float"):
+        solve_ivp(decay, 1.0, tensor(1.0))
+    with pytest.raises(ValueError, match=r"t_eval\[0\] = 0.2 is followed by t_eval\[1\] = 0.2"):
+        solve_ivp(decay, (0.0, 1.0), tensor(1.0), t_eval=[0.2, 0.2])

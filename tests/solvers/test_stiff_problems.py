@@ -111,6 +111,17 @@ def test_stiff_problems_are_solved_to_their_published_digits(method: str, proble
     assert solution.jacobians < solution.steps + solution.rejected
 
 
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("method", SINGLY_DIAGONAL)
+def test_the_jacobian_of_a_jump_does_not_serve_the_slow_phase_after_it(method: str, tolerance: float):
+    """Where van der Pol jumps, ∂f/∂y reaches 10¹². With it, later increments are tiny wherever the iterates stand."""
+    problem = PROBLEMS["van der pol"]
+    y0 = torch.tensor(problem.y0, dtype=torch.float64)
+    solution = solve_ivp(problem.f, (0.0, problem.end), y0, method=method, rtol=tolerance, atol=tolerance)
+    error = (solution.y[-1] / torch.tensor(problem.solution, dtype=torch.float64) - 1).abs().max().item()
+    assert error < 10 * tolerance
+
+
 def test_an_explicit_method_would_need_a_thousand_times_the_evaluations():
     problem = PROBLEMS["robertson"]
     y0 = torch.tensor(problem.y0, dtype=torch.float64)

@@ -69,6 +69,8 @@ def nursery(config: dict[str, Any]) -> None:
 
 def serve(config: dict[str, Any]) -> None:
     """Answer one judge."""
+    import torch
+
     from ndelib.exercises.engine import students_line
 
     from .cells import Notebook
@@ -115,6 +117,7 @@ def serve(config: dict[str, Any]) -> None:
     # A process that a student's code forks goes on where it is, but does not answer in this one's place.
     os.register_at_fork(after_in_child=peer.wire.close)
     peer.handlers.update(run=run, get=get, forget=forget)
+    torch.func.jacrev(torch.sin)(torch.ones(1))  # the first use imports for seconds, which are not the student's
     peer.progress({"do": "progress", "cell": -1})
     peer.serve_forever()
 
