@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ndelib
 
-PACKAGES = ["torch", "torchdiffeq", "torchdyn", "torchode", "scipy", "numpy", "jax", "diffrax"]
+PACKAGES = ["torch", "torchdiffeq", "torchdyn", "torchode", "torchsde", "torchcde", "scipy", "numpy", "jax", "diffrax"]
 
 
 def processor() -> str:

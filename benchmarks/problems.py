@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import controlled
+
 Array = Any
 """A NumPy array, a torch tensor or a JAX array."""
 
@@ -71,6 +73,21 @@ def network(arrays: Arrays, y: Array, weights: list[tuple[Array, Array]]) -> Arr
     return y @ last.T + last_bias
 
 
+DRIFT, VOLATILITY = 0.1, 0.3
+"""Geometric Brownian motion in Itô's calculus, dy = 0.1 y dt + 0.3 y dW, in every component by itself."""
+
+
+def geometric_moments(t: np.ndarray) -> np.ndarray:
+    """Return the mean and the mean square of geometric Brownian motion that starts at 1, (T, 1, 2)."""
+    return np.stack((np.exp(DRIFT * t), np.exp((2 * DRIFT + VOLATILITY**2) * t)), axis=-1)[:, None]
+
+
+def moments(ys: np.ndarray) -> np.ndarray:
+    """Return the mean and the mean square over samples and components, (T, 1, 2), of ``ys``, (T, batch, d)."""
+    ys = ys.astype("float64")
+    return np.stack((ys.mean(axis=(1, 2)), (ys**2).mean(axis=(1, 2))), axis=-1)[:, None]
+
+
 FIELDS: dict[str, Callable[[Arrays, Array], Array]] = {
     "lotka_volterra": lotka_volterra,
     "van_der_pol": van_der_pol,
@@ -85,7 +102,8 @@ class Problem:
     name: str
     title: str
     field: str
-    """a name in ``FIELDS``, or ``"network"``"""
+    """a name in ``FIELDS``, ``"network"``, ``"geometric"`` for geometric Brownian motion, ``"controlled, linear"`` or
+    ``"controlled, cubic"`` for the equation of ``controlled.py`` along such a path"""
     batch: int
     dtype: str
     end: float
@@ -104,8 +122,22 @@ class Problem:
         return np.linspace(0.0, self.end, 11)
 
     @property
+    def controlled(self) -> bool:
+        """Whether it is a controlled equation."""
+        return self.field.startswith("controlled")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it is a stochastic equation: ``method`` is then that of torchsde, and errors are those of moments."""
+        return self.field == "geometric"
+
+    @property
     def y0(self) -> np.ndarray:
         """The initial states, (batch, d), of the problem's dtype. A smaller batch is the beginning of a larger one."""
+        if self.controlled:
+            return controlled.initial(self.batch).astype(self.dtype)
+        if self.stochastic:
+            return np.ones((self.batch, 10), self.dtype)
         u = np.random.default_rng(0).random((self.batch, 2))
         if self.field == "robertson":
             c = 0.5 * u[:, 0]
@@ -160,5 +192,39 @@ PROBLEMS = [
         1e-5,
         1e-5,
         gradient=True,
+    ),
+    *(
+        Problem(
+            f"geometric-{method}",
+            f"Geometric Brownian motion, {title}, 1000 steps, 1024 × 10",
+            "geometric",
+            1024,
+            "float32",
+            1.0,
+            method,
+            0.0,
+            0.0,
+            steps=1000,
+        )
+        for method, title in (("euler", "Euler–Maruyama"), ("milstein", "Milstein"), ("srk", "SRK of order 1.5"))
+    ),
+    *(
+        Problem(
+            f"controlled-{name}",
+            f"Controlled equation, {title}, batch 32",
+            f"controlled, {path}",
+            32,
+            "float32",
+            50.0,
+            "rk4" if steps else "dopri5",
+            0.0 if steps else 1e-4,
+            0.0 if steps else 1e-6,
+            steps=steps,
+        )
+        for name, path, steps, title in (
+            ("linear", "linear", None, "linear path through 51 observations"),
+            ("cubic", "cubic", None, "Hermite path through 51 observations"),
+            ("rk4", "cubic", 100, "Hermite path through 51 observations, 100 steps"),
+        )
     ),
 ]

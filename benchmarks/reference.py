@@ -6,7 +6,8 @@ They come from two of SciPy's methods at such tolerances: DOP853, and Radau for 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from benchmarks.problems import Problem, network_weights, robertson_jacobian
+from benchmarks import controlled
+from benchmarks.problems import Problem, geometric_moments, network_weights, robertson_jacobian
 
 SAMPLES = 32
 """Errors are measured on the first so many samples of a batch."""
@@ -14,7 +15,14 @@ STIFF_SAMPLES = 4
 
 
 def reference(problem: Problem) -> np.ndarray:
-    """Return the solution at the requested times for the first samples, (T, n, d), or the gradient, (parameters,)."""
+    """Return the solution at the requested times for the first samples, (T, n, d), or the gradient, (parameters,).
+
+    Of a stochastic equation, the exact mean and mean square, (T, 1, 2).
+    """
+    if problem.stochastic:
+        return geometric_moments(problem.t)
+    if problem.controlled:
+        return controlled.solution(problem.t, SAMPLES, problem.field == "controlled, cubic")
     if problem.gradient:
         return reference_gradient(problem)
     if problem.method == "stiff":

@@ -1,4 +1,4 @@
-"""Measure ndelib beside torchdiffeq, torchdyn, torchode, SciPy and diffrax, and write one table: ``make bench``.
+"""Measure ndelib beside torchdiffeq, torchdyn, torchode, torchsde, torchcde, SciPy, diffrax: ``make bench``.
 
 Every solver has a process of its own with one thread. The processes are asked in turns, round after round, each for one
 solve of the same problem; only one computes at a time. So a busy moment of the machine hits all of them, and what is
@@ -39,8 +39,15 @@ SOLVERS = {
     "torchode": "torchode",
     "scipy": "scipy",
     "diffrax": "diffrax",
+    "torchsde": "torchsde",
+    "torchsde, dt known": "torchsde",
+    "torchsde, path kept": "torchsde",
+    "torchcde": "torchcde",
 }
 """The rows of the table, and the library of each: ``libraries/with_….py``."""
+
+STOCHASTIC = {"ndelib", "torchsde", "torchsde, dt known", "torchsde, path kept", "diffrax"}
+"""The solvers that take part in stochastic problems; those of torchsde in no others."""
 
 FOLDER = BUILD / "benchmarks"
 ROUNDS = 15
@@ -53,17 +60,22 @@ NOTES = """\
 One thread a solver, a process each, asked in turns. Times are processor times: on a quiet machine, what the clock
 shows. **time** is the median over the rounds, **fastest** their minimum, **spread** the interquartile range relative to
 the median: how noisy the machine was. The first **ratio** is the median of the ratios to torchdiffeq's time in the same
-round, the second that of the fastest times. Every solve returns the state at t = 0 and ten equally spaced times,
-without gradients unless it is said. **error** is the largest over these times and the first samples, absolute, against
-a solution with a tolerance of 1e-10 or less (of a gradient: relative to its largest component). **overhead** is the
-fastest time divided by (f calls × fastest time of one f alone). **compiling** is what the first solve takes longer than
-the second, on the clock. One step size serves the whole batch where nothing else is said; SciPy solves the batch as one
-system.
+round (torchsde's with its defaults for stochastic equations, torchcde's for controlled ones), the second that of the
+fastest times. Every solve returns the state at t = 0 and ten equally spaced times, without gradients unless it is said.
+**error** is the largest over these times and the first samples, absolute, against a solution with a tolerance of 1e-10
+or less (of a gradient: relative to its largest component; of a stochastic equation: of mean and mean square over all
+samples, where chance alone makes about 1e-2). **overhead** is the fastest time divided by (f calls × fastest time of
+one f alone). **compiling** is what the first solve takes longer than the second, on the clock. One step size serves the
+whole batch where nothing else is said; SciPy solves the batch as one system.
 """
 
 
 def conditions(problem: Problem) -> str:
     """Return in one line what is solved and how exact it has to be."""
+    if problem.stochastic:
+        return (
+            f"Itô, diagonal noise, {problem.dtype}, {problem.steps} steps, t = 0 … {problem.end:g}; f and g are cheap."
+        )
     method = {"dopri5": "Dormand–Prince 5(4)", "rk4": "Runge–Kutta 4", "stiff": "implicit, as the remark says"}
     accuracy = f"rtol = {problem.rtol:g}, atol = {problem.atol:g}"
     if problem.steps is not None:
@@ -71,11 +83,18 @@ def conditions(problem: Problem) -> str:
     return f"{method[problem.method]}, {problem.dtype}, {accuracy}, t = 0 … {problem.end:g}."
 
 
+def takes_part(solver: str, problem: Problem) -> bool:
+    """Return whether a solver is made for such a problem."""
+    if problem.controlled:
+        return solver in ("ndelib", "torchcde")
+    return solver in STOCHASTIC if problem.stochastic else SOLVERS.get(solver) not in ("torchsde", "torchcde")
+
+
 def measure(problem: Problem, talks: dict[str, Conversation], rounds: int) -> list[Row]:
     """Return a row a solver that has something to say."""
     exact = FOLDER / "reference.npy"
     np.save(exact, reference(problem))
-    rows = {solver: Row(solver) for solver in talks}
+    rows = {solver: Row(solver) for solver in talks if takes_part(solver, problem)}
     for solver, row in rows.items():
         answer = talks[solver].ask("prepare", problem=problem.name, exact=str(exact))
         row.absent = _why_absent(answer)

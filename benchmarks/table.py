@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from statistics import median
 
-BASELINE = "torchdiffeq"
-"""The row that all others are compared with."""
+BASELINES = "torchdiffeq", "torchsde", "torchcde"
+"""The rows that all others are compared with: the first of them that a problem has."""
 
 
 @dataclass
@@ -101,7 +101,7 @@ def cells(row: Row, baseline: Row | None) -> list[str]:
 
 def block(title: str, conditions: str, rows: Sequence[Row]) -> str:
     """Return the Markdown of one problem: a heading, what is solved, and a row a solver."""
-    baseline = find(BASELINE, rows)
+    baseline = find_baseline(rows)
     lines = [COLUMNS, ALIGNMENT, *(cells(row, baseline) for row in rows)]
     return f"## {title}\n\n{conditions}\n\n{markdown(lines)}\n"
 
@@ -111,12 +111,17 @@ def find(solver: str, rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.solver == solver and not row.absent), None)
 
 
+def find_baseline(rows: Sequence[Row]) -> Row | None:
+    """Return the row that all others of a problem are compared with, if there is one."""
+    return next((row for row in map(lambda name: find(name, rows), BASELINES) if row is not None), None)
+
+
 def summary(blocks: Mapping[str, Sequence[Row]]) -> str:
-    """Return one table of all problems (by title) and solvers: the ratios to torchdiffeq's times."""
+    """Return one table of all problems (by title) and solvers: the ratios to the times of the baseline."""
     solvers = list(dict.fromkeys(row.solver for rows in blocks.values() for row in rows))
-    lines = [["time ÷ torchdiffeq's", *solvers], [":--", *repeat("--:", len(solvers))]]
+    lines = [["time ÷ torchdiffeq's, torchsde's or torchcde's", *solvers], [":--", *repeat("--:", len(solvers))]]
     for title, rows in blocks.items():
-        baseline = find(BASELINE, rows)
+        baseline = find_baseline(rows)
         line = [title]
         for solver in solvers:
             row = find(solver, rows)

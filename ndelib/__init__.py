@@ -8,9 +8,23 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ndelib.adjoints import odeint, odeint_adjoint, odeint_with_cost
+from ndelib.adjoints import cdeint, odeint, odeint_adjoint, odeint_with_cost, sdeint, sdeint_adjoint
 from ndelib.colab import setup
-from ndelib.solvers import methods, solve_ivp
+from ndelib.solvers import (
+    BrownianMotion,
+    CubicSpline,
+    LinearInterpolation,
+    hermite_cubic_coefficients_with_backward_differences,
+    linear_interpolation_coeffs,
+    log_ode_field,
+    logsig_windows,
+    methods,
+    natural_cubic_coeffs,
+    sde_methods,
+    solve_ivp,
+    to_ito,
+    to_stratonovich,
+)
 
 if TYPE_CHECKING:
     from ndelib import adjoints, claims, dynamics, exercises, plotting, solvers
@@ -18,18 +32,32 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BrownianMotion",
+    "CubicSpline",
+    "LinearInterpolation",
     "adjoints",
+    "cdeint",
     "claims",
     "dynamics",
     "exercises",
+    "hermite_cubic_coefficients_with_backward_differences",
+    "linear_interpolation_coeffs",
+    "log_ode_field",
+    "logsig_windows",
     "methods",
+    "natural_cubic_coeffs",
     "odeint",
     "odeint_adjoint",
     "odeint_with_cost",
     "plotting",
+    "sde_methods",
+    "sdeint",
+    "sdeint_adjoint",
     "setup",
     "solve_ivp",
     "solvers",
+    "to_ito",
+    "to_stratonovich",
 ]
 
 _SUBMODULES = {"adjoints", "claims", "dynamics", "exercises", "plotting", "solvers"}

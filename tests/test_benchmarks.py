@@ -2,18 +2,21 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import conversation, install, problems
-from benchmarks.libraries.fields_in_torch import torch_solver
+from benchmarks import controlled, conversation, install, problems, run
+from benchmarks.libraries import with_ndelib
+from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.reference import network_vjp, reference
 from benchmarks.table import Row, block, duration, fastest_ratio, overhead, ratio, spread, summary, three_digits
 from benchmarks.worker import largest_error
+from ndelib import sdeint
 
 BASELINE = Row("torchdiffeq", walls=[1.0, 4.0, 1.0], fields=[0.01, 0.04, 0.01], nfe=50, error=1e-4)
 
@@ -82,6 +85,24 @@ def test_a_table_without_torchdiffeq_has_no_ratios() -> None:
     assert "| – " in block("Title", "", [Row("ndelib", walls=[0.4]), broken]).splitlines()[6]
 
 
+def test_stochastic_problems_are_compared_with_torchsde() -> None:
+    rows = [Row("ndelib", walls=[0.2]), Row("torchsde", walls=[2.0])]
+    assert "| 0.100 |" in block("Title", "", rows)
+    taking_part = [solver for solver in run.SOLVERS if run.takes_part(solver, problem("geometric-euler"))]
+    assert taking_part == ["ndelib", "diffrax", "torchsde", "torchsde, dt known", "torchsde, path kept"]
+    assert not any("torchsde" in solver for solver in run.SOLVERS if run.takes_part(solver, problem("rk4")))
+
+
+@pytest.mark.parametrize("method", ["euler", "milstein", "srk"])
+def test_ndelib_has_the_moments_of_geometric_brownian_motion(method: str) -> None:
+    torch.manual_seed(0)
+    wanted = problem(f"geometric-{method}")
+    solver = stochastic_solver(wanted, lambda sde, y0, ts: sdeint(sde, y0, ts, method=method, dt=0.01))
+    # Of 10240 samples, three standard deviations of the mean square: Var y² = e^{(4a + 6b²) t} − e^{(4a + 2b²) t}.
+    chance = 3 * np.sqrt((np.exp(0.4 + 0.54) - np.exp(0.4 + 0.18)) / 10_240)
+    assert largest_error(solver.to_numpy(solver.solve()), reference(wanted), gradient=False) < chance
+
+
 def test_the_summary_has_every_problem_and_every_solver() -> None:
     text = summary({"A": [Row("ndelib", walls=[0.2]), BASELINE], "B": [BASELINE, Row("scipy", absent="cannot")]})
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
@@ -145,6 +166,14 @@ def test_the_reference_keeps_lotka_and_volterras_invariant() -> None:
     x, z = np.unstack(reference(problem("lotka-volterra-256")), axis=-1)
     invariant = x - 3.0 * np.log(x) + z - 1.5 * np.log(z)
     assert np.ptp(invariant, axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["controlled-linear", "controlled-cubic"])
+def test_the_reference_of_a_controlled_equation_is_what_ndelib_comes_to(name: str) -> None:
+    exact = replace(problem(name), batch=3, dtype="float64", rtol=1e-7, atol=1e-8)
+    solver = with_ndelib.prepare(exact, "ndelib")
+    expected = controlled.solution(exact.t[:3], 3, name == "controlled-cubic")
+    np.testing.assert_allclose(solver.to_numpy(solver.solve())[:3], expected, atol=1e-4)
 
 
 def test_a_solver_that_does_not_answer_is_given_up_and_one_that_ends_is_noticed() -> None:

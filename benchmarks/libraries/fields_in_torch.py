@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.libraries.common import Solver
-from benchmarks.problems import FIELDS, Arrays, Problem, network_weights
+from benchmarks.problems import DRIFT, FIELDS, VOLATILITY, Arrays, Problem, moments, network_weights
 
 torch.set_num_threads(1)
 
@@ -78,3 +78,29 @@ def torch_solver(problem: Problem, solve: Solve, compiled: bool = False, remark:
         return result.detach().numpy()
 
     return Solver(lambda: run(f), to_numpy, count, None if problem.gradient else evaluate, compiled, remark)
+
+
+class Geometric:
+    """Geometric Brownian motion as ndelib and torchsde take it."""
+
+    noise_type, sde_type = "diagonal", "ito"
+
+    def f(self, t: Any, y: Tensor) -> Tensor:
+        """Return the drift, (B, d)."""
+        return DRIFT * y
+
+    def g(self, t: Any, y: Tensor) -> Tensor:
+        """Return the diffusion, (B, d)."""
+        return VOLATILITY * y
+
+
+def stochastic_solver(problem: Problem, solve: Callable[..., Tensor], remark: str = "") -> Solver:
+    """Return a stochastic problem, ready to be solved by ``solve(sde, y0, ts)``, on a new path every time."""
+    sde, y0 = Geometric(), torch.from_numpy(problem.y0)
+    t = torch.from_numpy(problem.t).to(y0.dtype)
+
+    def run() -> Tensor:
+        with torch.no_grad():
+            return solve(sde, y0, t)
+
+    return Solver(run, lambda ys: moments(ys.numpy()), lambda: None, lambda: sde.f(t, y0), remark=remark)

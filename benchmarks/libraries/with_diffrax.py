@@ -5,10 +5,11 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
 
-from benchmarks.libraries.common import Solver
-from benchmarks.problems import FIELDS, Arrays, Problem, network, network_weights
+from benchmarks.libraries.common import Cannot, Solver
+from benchmarks.problems import DRIFT, FIELDS, VOLATILITY, Arrays, Problem, moments, network, network_weights
 
 JAX = Arrays(jnp.stack, lambda y: jnp.unstack(y, axis=-1), jnp.tanh)
 
@@ -34,6 +35,8 @@ SOLVERS = {"dopri5": diffrax.Dopri5, "rk4": RungeKutta4, "stiff": diffrax.Kvaern
 
 def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be compiled (at the first solve) and solved."""
+    if problem.stochastic:
+        return prepare_stochastic(problem)
     y0, t = jnp.asarray(problem.y0), jnp.asarray(problem.t.astype(problem.dtype))
     weights = [tuple(jnp.asarray(part.astype(problem.dtype)) for part in layer) for layer in network_weights()]
 
@@ -81,3 +84,36 @@ def prepare(problem: Problem, variant: str) -> Solver:
 
     remark = "Kvaerno5, a step per sample" if problem.method == "stiff" else ""
     return Solver(solve, to_numpy, count, compiled=True, remark=remark)
+
+
+STOCHASTIC_SOLVERS = {"euler": diffrax.Euler, "milstein": diffrax.ItoMilstein}
+
+
+def prepare_stochastic(problem: Problem) -> Solver:
+    """Return a stochastic problem, ready to be compiled and solved; on the fastest path there is, for fixed steps."""
+    if problem.method not in STOCHASTIC_SOLVERS or problem.steps is None:
+        raise Cannot("has no Itô method of order 1.5 for diagonal noise")
+    y0, t = jnp.asarray(problem.y0), jnp.asarray(problem.t.astype(problem.dtype))
+
+    def integrate(y0: Any, key: Any) -> Any:
+        path = diffrax.UnsafeBrownianPath(y0.shape, key)
+        diffusion = diffrax.ControlTerm(lambda t, y, args: lineax.DiagonalLinearOperator(VOLATILITY * y), path)
+        return diffrax.diffeqsolve(
+            diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: DRIFT * y), diffusion),
+            STOCHASTIC_SOLVERS[problem.method](),
+            t[0],
+            t[-1],
+            problem.end / problem.steps,
+            y0,
+            saveat=diffrax.SaveAt(ts=t),
+            max_steps=2 * problem.steps,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+
+    run = jax.jit(jax.vmap(integrate, out_axes=1))  # sample by sample: an operator on the whole batch would be a matrix
+    keys = jax.random.split(jax.random.key(0), problem.batch)
+
+    def solve() -> Any:
+        return jax.block_until_ready(run(y0, keys))
+
+    return Solver(solve, lambda ys: moments(np.asarray(ys)), lambda: None, compiled=True, remark="UnsafeBrownianPath")

@@ -1,14 +1,17 @@
 """How ndelib solves a problem of the table."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+import ndelib
 from benchmarks.libraries.common import Cannot, Solver
-from benchmarks.libraries.fields_in_torch import torch_solver
+from benchmarks.libraries.controlled_in_torch import controlled_solver
+from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import Problem
-from ndelib import methods, odeint
+from ndelib import cdeint, methods, odeint, sdeint
 
 METHODS = {"dopri5": "dopri5", "rk4": "rk4", "stiff": "esdirk54"}
 
@@ -25,6 +28,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be solved."""
+    if problem.stochastic:
+        assert problem.steps is not None
+        return stochastic_solver(problem, partial(sdeint, method=problem.method, dt=problem.end / problem.steps))
+    if problem.controlled:
+        fixed = {} if problem.steps is None else {"step_size": problem.end / problem.steps}
+        tolerances = {} if fixed else {"rtol": problem.rtol, "atol": problem.atol}
+        return controlled_solver(problem, ndelib, partial(cdeint, method=problem.method, **fixed, **tolerances))
     options = OPTIONS[variant]
     per_sample, compiled = "batch" in options, "compile" in options
     # Fixed steps are the same for all samples, and these options are for explicit methods.

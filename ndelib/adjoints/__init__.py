@@ -6,7 +6,20 @@ A solve is one node of autograd's graph (``function.py``) with a backward pass o
 memory and error.
 """
 
+from ndelib.adjoints.cdeint import cdeint
 from ndelib.adjoints.errors import AdjointError, AdjointWarning
 from ndelib.adjoints.odeint import GRADIENTS, odeint, odeint_adjoint, odeint_with_cost
+from ndelib.adjoints.sdeint import SDE_GRADIENTS, sdeint, sdeint_adjoint
 
-__all__ = ["GRADIENTS", "AdjointError", "AdjointWarning", "odeint", "odeint_adjoint", "odeint_with_cost"]
+__all__ = [
+    "GRADIENTS",
+    "SDE_GRADIENTS",
+    "AdjointError",
+    "AdjointWarning",
+    "cdeint",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_with_cost",
+    "sdeint",
+    "sdeint_adjoint",
+]

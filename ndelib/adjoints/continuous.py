@@ -111,9 +111,9 @@ class Adjoint:
                     z = step.y1
                     longest = max(longest, abs(step.h))
                     self.passed(step)
+                self.longest = longest
             except SolverError as error:
                 raise could_not_go_back(self.name, error) from error
-        self.longest = longest
         return self.last(z, end)
 
     name = "adjoint"
@@ -155,6 +155,10 @@ class Adjoint:
 
         return field
 
+    def slope(self, t: float, y: Tensor) -> Tensor:
+        """Return the slope of the equation that is walked back, f(t, y)."""
+        return self.problem.field.uncounted(t, y)
+
     def product(
         self,
         t: float,
@@ -166,7 +170,7 @@ class Adjoint:
         """Return f(t, y), and the product of a with its derivative (and of ``cost`` with that of the running cost)."""
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            dy = self.problem.field.uncounted(t, y)
+            dy = self.slope(t, y)
             pairs = [(dy, a)]
             if cost is not None:
                 assert self.readout.cost is not None

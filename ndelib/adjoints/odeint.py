@@ -1,6 +1,6 @@
 """``odeint`` with a choice of gradients, and with the integral of a running cost."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, overload
 
@@ -126,11 +126,7 @@ def odeint(
             cannot be had with this method or these options.
         AdjointError: on the way back, where the continuous adjoint cannot follow the solution.
     """
-    wishes, solve = _apart(options)
-    _check_wishes(gradient, method, wishes)
-    if gradient == "backprop" and not has_gradient(t):
-        return solvers.odeint(f, y0, t, method=method, **solve)  # type: ignore[arg-type]
-    return _solve(f, None, y0, t, method, gradient, wishes, solve)[0]
+    return solve_differentiably(f, None, y0, t, method, gradient, options)[0]
 
 
 def odeint_with_cost(
@@ -162,9 +158,7 @@ def odeint_with_cost(
     Returns:
         The states, (T, *), and the costs, (T, *c): ∫ l dt from ``t[0]`` to each time. The first is zero.
     """
-    wishes, solve = _apart(options)
-    _check_wishes(gradient, method, wishes)
-    return _solve(f, running_cost, y0, t, method, gradient, wishes, solve)
+    return solve_differentiably(f, running_cost, y0, t, method, gradient, options)
 
 
 def odeint_adjoint(
@@ -246,10 +240,25 @@ def _check_solve_options(gradient: str, options: Options) -> None:
             )
 
 
-def _solve(
-    f: Any, running_cost: Any, y0: State, t: Any, method: str, gradient: str, wishes: Wishes, solve: SolveOptions
+def solve_differentiably(
+    f: Any,
+    running_cost: Any,
+    y0: State,
+    t: Any,
+    method: str,
+    gradient: str,
+    given: GradientOptions,
+    sources: Mapping[Tensor, Tensor] | None = None,
 ) -> tuple[Any, Tensor]:
-    """Return the states, and the costs if there is a ``running_cost``."""
+    """Return the states, and the costs if there is a ``running_cost``.
+
+    ``sources``: of parameters that are copies, what they are copies of; their gradients go there.
+    """
+    wishes, solve = _apart(given)
+    _check_wishes(gradient, method, wishes)
+    if gradient == "backprop" and running_cost is None and not has_gradient(t):
+        plain: Any = solvers.odeint(f, y0, t, method=method, **solve)
+        return plain, plain
     options = read_options(solve)
     _check_solve_options(gradient, options)
     problem = Problem(f, y0, method, options)
@@ -279,7 +288,8 @@ def _solve(
         check_declared(evaluate, problem.y0, parameters, gradient)
         tracked = problem.y0.requires_grad or bool(parameters)
     if tracked:
-        outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, parameters)
+        from_where = [(sources or {}).get(parameter, parameter) for parameter in parameters]
+        outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, from_where)
     else:
         outputs = readout.solve()
     ys = outputs[0]

@@ -22,12 +22,12 @@ def gauss_legendre(n: int) -> list[tuple[float, float]]:
     return list(zip(((1 + nodes) / 2).tolist(), vectors[0].square().tolist(), strict=True))
 
 
-def nodes_for(order: int) -> int:
+def nodes_for(order: float) -> int:
     """Return how many nodes make the error of an integral over a step, O(h^(2n + 1)), no larger than the step's own."""
-    return order // 2 + 1
+    return int(order // 2) + 1
 
 
-def gauss_points(start: float, end: float, order: int) -> Iterator[tuple[float, float]]:
+def gauss_points(start: float, end: float, order: float) -> Iterator[tuple[float, float]]:
     """Yield (t, weight) with ∫ from ``start`` to ``end`` ≈ Σ weight · value(t), for steps of a method of ``order``."""
     for node, weight in gauss_legendre(nodes_for(order)):
         yield start + node * (end - start), weight * (end - start)

@@ -7,7 +7,7 @@ number comes from the device to the host in each step, the size of the error.
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,23 +26,30 @@ def adaptive_steps(
     times: Sequence[float],
     options: Options,
     statistics: Statistics,
-) -> Iterator[Step]:
+    land: Callable[..., float] | None = None,
+    first_step: float | None = None,
+) -> Generator[Step, None, float]:
     """Yield the accepted steps from ``times[0]`` to ``times[-1]``, beginning with the state ``y``, (*).
 
     A step that would pass requested times ends on the last of them within its reach, so every requested time either
-    ends a step or lies inside a step together with a later one.
+    ends a step or lies inside a step together with a later one. ``land`` may choose otherwise where steps end; its
+    arguments are those of :func:`landing`. ``first_step`` comes before that of the ``options``.
+
+    At its end it returns the length that it would have given the next step.
 
     Raises :class:`~ndelib.solvers.errors.StepSizeTooSmall` or :class:`~ndelib.solvers.errors.TooManySteps`.
     """
     assert method.error_order is not None
     k = method.error_order + 1
-    rtol, atol, controller, first_step = options.rtol, options.atol, options.control, options.first_step
+    land = land or landing
+    rtol, atol, controller = options.rtol, options.atol, options.control
     min_step, max_step, max_steps = options.min_step, options.max_step, options.max_steps
     t, end = times[0], times[-1]
     direction = math.copysign(1.0, end - t)
     slope = f(t, y)
     if not torch.isfinite(values(slope)).all():
         raise not_finite_field(t, 0.0, values(slope))
+    first_step = options.first_step if first_step is None else first_step
     if first_step is None:
         first_step = max(min_step, abs(select_first_step(f, t, y, slope, end - t, k, rtol, atol)))
     h = first_step
@@ -54,7 +61,7 @@ def adaptive_steps(
 
     while t != end:
         h = min(h, max_step)
-        t1 = landing(t, h, direction, times, stretch=1.1 if grow else 1.0)
+        t1 = land(t, h, direction, times, stretch=1.1 if grow else 1.0)
         # h, not t1 - t: two requested times may be as near to each other as they like
         if h < max(min_step, 10 * math.ulp(t)) and t1 != end:
             raise step_size_too_small(method, f, t, y, direction * h, end, rejected, min_step, rtol, atol, statistics)
@@ -86,6 +93,7 @@ def adaptive_steps(
             h = max(h, allowed)
         h = max(h, min_step)  # only a rejection asks for less than min_step
         t, y, f0, before, grow = t1, step.y1, step.f1, step, True
+    return h
 
 
 def landing(t: float, h: float, direction: float, times: Sequence[float], stretch: float) -> float:

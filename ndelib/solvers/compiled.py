@@ -161,7 +161,7 @@ def compiled_steps(
 
 
 def _adaptive_loop(
-    tableau: ButcherTableau, order: int, controller: Controller, shapes: Shapes, real: torch.dtype
+    tableau: ButcherTableau, order: float, controller: Controller, shapes: Shapes, real: torch.dtype
 ) -> Function:
     """Return the loop of ``adaptive.py`` up to the next requested time, in tensors only: what ``torch`` traces.
 

@@ -46,7 +46,7 @@ class Controller:
         if not self.integral > 0:
             raise ValueError(f"integral must be positive, or errors are never corrected; got {self.integral}")
 
-    def after_acceptance(self, errors: tuple[Number, Number, Number], k: int) -> Number:
+    def after_acceptance(self, errors: tuple[Number, Number, Number], k: float) -> Number:
         """Return the factor for the next step; ``errors`` are the newest first, numbers or one tensor each, (n,)."""
         now = clip(errors[0], 1e-10, math.inf)
         # An error far below the tolerance is that of a step that was short for another reason (the first ones, one cut
@@ -57,7 +57,7 @@ class Controller:
         factor = factor * earlier ** (-self.derivative / k)
         return clip(self.safety * factor, self.min_factor, self.max_factor)
 
-    def after_rejection(self, error: Number, k: int) -> Number:
+    def after_rejection(self, error: Number, k: float) -> Number:
         """Return the factor for trying the step again. History is no help here: only this error counts."""
         factor = clip(self.safety * error ** (-1 / k), self.min_factor, 0.9)
         if isinstance(error, Tensor):
@@ -100,7 +100,7 @@ def values(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def select_first_step(
-    f: Field, t: float, y: Tensor, f0: Tensor, limit: float, k: int, rtol: Tolerance, atol: Tolerance
+    f: Field, t: float, y: Tensor, f0: Tensor, limit: float, k: float, rtol: Tolerance, atol: Tolerance
 ) -> float:
     """Return a first step, with the sign of ``limit`` and no longer than it, from f and its change over a trial step.
 

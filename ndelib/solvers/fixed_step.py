@@ -49,7 +49,8 @@ def count_steps(interval: float, step_size: float) -> int:
             f"step_size = {step_size:.3g} would cut an interval of {abs(interval):.3g} into {steps:.3g} steps"
         )
     # The slack of a millionth keeps rounding from adding a step: 0.3 / 0.1 is three, also if 0.3 was stored in float32.
-    return max(1, math.ceil(steps * (1 - 1e-6)))
+    nearest = round(steps)
+    return max(1, nearest if abs(steps - nearest) <= 1e-6 * steps else math.ceil(steps))
 
 
 def _grid(start: float, end: float, count: int) -> Iterator[tuple[float, float]]:

@@ -29,7 +29,7 @@ class MethodInfo:
     """One row of :func:`methods`: name, order, kind of method, whether it can choose its steps, and its source."""
 
     name: str
-    order: int
+    order: float
     kind: str
     adaptive: bool
     source: str

@@ -1,7 +1,6 @@
 """An initial value problem, checked and put in the form that loops want: one tensor, one field, floats as times."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,7 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.fixed_step import fixed_steps
 from ndelib.solvers.methods import METHODS, find_method
 from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
-from ndelib.solvers.step import Interpolant, Statistics, Step
+from ndelib.solvers.step import Interpolant, Method, Statistics, Step
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -32,10 +31,10 @@ class Problem:
         self,
         f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
         y0: State,
-        method: str,
+        method: str | Method,
         options: Options,
     ) -> None:
-        self.method = find_method(method)
+        self.method = find_method(method) if isinstance(method, str) else method
         self.options = options
         self.statistics = Statistics()
         self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
@@ -67,14 +66,20 @@ class Problem:
         o = self.options
         low, high = min(times[0], times[-1]), max(times[0], times[-1])
         jumps = sorted({float(t) for t in o.step_at if low < t < high}, reverse=times[-1] < times[0])
-        y = self.y0
+        y, self.first_step = self.y0, o.first_step
         for start, end in pairwise([times[0], *jumps, times[-1]]):
-            # From jump to jump the field is smooth, and each piece is a solve of its own.
+            # From jump to jump the field is smooth, and each piece is a solve of its own, but for the length of its
+            # first step.
             self.enter(start, end)
             inside = [t for t in times if min(start, end) < t < max(start, end)]
             piece = [start, *inside, end]
             steps = self._adaptive(piece, y) if self.adaptive else self._fixed(piece, y)
-            for step in steps:
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as piece_ended:
+                    self.first_step = piece_ended.value
+                    break
                 yield step
                 y = step.y1
 
@@ -90,10 +95,11 @@ class Problem:
 
     def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         o = self.options
-        start: Callable[..., Iterator[Step]] = partial(adaptive_steps, self.method, self.make_step, self.field)
         if o.compile == "solve":
-            start = partial(compiled_steps, self.method, self.field, *self.traceable)
-        return start(y, times, o, self.statistics)
+            return compiled_steps(self.method, self.field, *self.traceable, y, times, o, self.statistics)
+        return adaptive_steps(
+            self.method, self.make_step, self.field, y, times, o, self.statistics, first_step=self.first_step
+        )
 
     def _fixed(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         return fixed_steps(self.method, self.make_step, y, times, self.options.step_size, self.statistics)

@@ -158,7 +158,9 @@ def rms(x: Tensor) -> Tensor:
     return (squares.sum(dim=1).double() / count).sqrt()
 
 
-def select_first_steps(f: SampleField, t: Tensor, y: Tensor, f0: Tensor, end: Tensor, k: int, scale: Tensor) -> Tensor:
+def select_first_steps(
+    f: SampleField, t: Tensor, y: Tensor, f0: Tensor, end: Tensor, k: float, scale: Tensor
+) -> Tensor:
     """Return a first step for every sample, (n,), as ``control.select_first_step`` does for one solve."""
     limit, size, slope = end - t, rms(y / scale), rms(f0 / scale)
     trial = torch.where((size > 1e-5) & (slope > 1e-5), 0.01 * size / slope, 1e-6)

@@ -87,15 +87,16 @@ class Method:
     """A method of the library: a row of :func:`ndelib.methods` and how its steps are made."""
 
     name: str
-    order: int
+    order: float
     """of the global error, as h goes to zero"""
     kind: str
-    """``"explicit Runge–Kutta"``, ``"implicit Runge–Kutta"``, ``"symplectic"`` or ``"multistep"``"""
+    """``"explicit Runge–Kutta"``, ``"implicit Runge–Kutta"``, ``"symplectic"``, ``"multistep"``, ``"reversible"`` or
+    ``"stochastic"``"""
     source: str
     """who found it, and the page that the coefficients are from"""
     start: Callable[..., StepFunction]
     """``start(field, statistics, **options) -> step``, for one solve"""
-    error_order: int | None = None
+    error_order: float | None = None
     """the error estimate of a step behaves like h^(error_order + 1); ``None``: the method makes fixed steps only"""
     interpolate: Callable[[Field, Step], Interpolant] | None = None
     """dense output over one step; may call the field again. ``None``: cubic Hermite interpolation (``dense.py``)"""
