@@ -82,9 +82,10 @@ class _Solve:
         index = torch.arange(self.size, device=self.y0.device)
         self._follow(index)
         t = self.grid[..., 0].expand(self.size)
-        none, ones = torch.zeros_like(index), torch.ones_like(t)
+        none = torch.zeros_like(index)
         errors, grow = torch.ones(self.size, 3).to(t), torch.ones_like(index, dtype=torch.bool)
-        waiting = Samples(index, t, self.y0, None, t, none + 1, ones, errors, grow, none, none)
+        unknown = torch.full_like(t, math.nan)
+        waiting = Samples(index, t, self.y0, None, t, none + 1, unknown, errors, grow, none, none)
         self._keep(none, index, self.y0)
         low, times = -math.inf, self.grid.shape[-1]
         jumps = sorted({self.direction * float(t) for t in self.options.step_at})
@@ -117,7 +118,7 @@ class _Solve:
         return arrived
 
     def _begin(self, samples: Samples, high: float) -> Samples:
-        """Return ``samples`` with a slope and a first step."""
+        """Return ``samples`` with a slope and a first step: that of their last piece, if they come from one."""
         self._follow(samples.number)
         if len(samples.number) == 0:
             return samples
@@ -128,12 +129,11 @@ class _Solve:
             raise self._named(
                 not_finite_field(self.direction * samples.t[row].item(), 0.0, values(f0)[row]), samples, row
             )
+        h, fresh = samples.h, samples.h.isnan().nonzero()[:, 0]
         if self.options.first_step is not None:
-            h = torch.full_like(samples.t, self.options.first_step)
-        else:
-            with torch.no_grad():
-                scale = self.atol + self.rtol * y.abs()
-                h = select_first_steps(self.field, samples.t, y, f0, end, self.k, scale)
+            h = torch.where(h.isnan(), self.options.first_step, h)
+        elif len(fresh) > 0:
+            h = h.index_copy(0, fresh, self._first_steps(samples.pick(fresh), f0.index_select(0, fresh), end[fresh]))
         return samples._replace(
             f0=f0,
             end=end,
@@ -141,6 +141,15 @@ class _Solve:
             errors=torch.ones_like(samples.errors),
             grow=torch.ones_like(samples.grow),
         )
+
+    @torch.no_grad()
+    def _first_steps(self, samples: Samples, f0: Tensor, end: Tensor) -> Tensor:
+        """Return the lengths of the first steps of ``samples``, (n,), from their slopes ``f0``."""
+        field, y = self.field.only(samples.number), samples.y
+        rtol, atol = (self._tolerance(x, samples.number) for x in (self.options.rtol, self.options.atol))
+        h = select_first_steps(field, samples.t, y, f0, end, self.k, atol + rtol * y.abs())
+        self.nfe[samples.number] += field.calls
+        return h
 
     def _advance(self, samples: Samples) -> tuple[Samples, Tensor | None]:
         """Make a step for every sample, keep it where its error allows. Return also which ended, if any did."""
