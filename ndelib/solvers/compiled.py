@@ -29,7 +29,7 @@ Source: the documentation of ``torch.compile`` and ``torch.while_loop`` (https:/
 
 import math
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -109,17 +109,19 @@ def compiled_steps(
     times: Sequence[float],
     options: Options,
     statistics: Statistics,
-) -> Iterator[Step]:
+    first_step: float | None = None,
+) -> Generator[Step, None, float]:
     """Solve from ``times[0]`` to ``times[-1]`` as :func:`~ndelib.solvers.adaptive.adaptive_steps` does.
 
     Yields one ``Step`` for each interval between ``times``: it stands for all the steps made there, and has no stages.
+    ``first_step`` comes before that of the ``options``; returned is the length that the next step would have had.
     ``f`` and ``shapes`` as for :func:`compiled_step`. Raises what the loop in Python raises, and ``ValueError`` where a
     gradient is asked for or ``f`` cannot be compiled.
     """
     assert method.tableau is not None
     assert method.error_order is not None
     tableau, order = method.tableau, method.error_order + 1
-    rtol, atol, controller, first_step = options.rtol, options.atol, options.control, options.first_step
+    rtol, atol, controller = options.rtol, options.atol, options.control
     min_step, max_step, max_steps = options.min_step, options.max_step, options.max_steps
     start, last = times[0], times[-1]
     direction = math.copysign(1.0, last - start)
@@ -132,6 +134,7 @@ def compiled_steps(
         )
     if not torch.isfinite(f0).all():
         raise not_finite_field(start, 0.0, f0)
+    first_step = options.first_step if first_step is None else first_step
     if first_step is None:
         first_step = max(min_step, abs(select_first_step(field, start, y, f0, last - start, order, rtol, atol)))
 
@@ -158,6 +161,7 @@ def compiled_steps(
             raise step_size_too_small(method, field, t, y1, h, end, tried, min_step, rtol, atol, statistics)
         yield Step(begin, end, y, y1, [], None, None)
         y = y1
+    return numbers[1].item()
 
 
 def _adaptive_loop(

@@ -96,7 +96,9 @@ class Problem:
     def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         o = self.options
         if o.compile == "solve":
-            return compiled_steps(self.method, self.field, *self.traceable, y, times, o, self.statistics)
+            return compiled_steps(
+                self.method, self.field, *self.traceable, y, times, o, self.statistics, first_step=self.first_step
+            )
         return adaptive_steps(
             self.method, self.make_step, self.field, y, times, o, self.statistics, first_step=self.first_step
         )
