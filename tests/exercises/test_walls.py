@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tools.common import ROOT
+from tools.grading import walls
 from tools.grading.walls import KINDS, kind
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # the one that a user who is not root can reach everywhere
@@ -100,3 +101,21 @@ def test_behind_a_wall_there_is_nothing_to_see_and_nobody_to_reach(wall: str, us
     assert set(found["capabilities"]) <= {"0" * 16}
     if wall == KINDS[0] or user != 0:  # the kernel counts no processes of root's
         assert found["forks"] == "BlockingIOError"
+
+
+@pytest.mark.parametrize("name", KINDS[:2])
+def test_python_may_lie_in_the_folder_for_temporary_files(name: str, tmp_path: Path, monkeypatch):
+    """A clone in /tmp has its environment there; then /tmp is no other name of the scratch folder, but as usable."""
+    if KINDS.index(kind()) > KINDS.index(name):
+        pytest.skip(f"{name} does not work here")
+    (tmp_path / "environment").mkdir()
+    if Path("/tmp") not in tmp_path.resolve().parents:
+        pytest.skip("temporary files lie elsewhere")
+    monkeypatch.setattr(walls, "_shown", lambda shown=walls._shown: [*shown(), (tmp_path, str(tmp_path))])
+    script = (
+        f"ls {tmp_path}; echo > /tmp/mine; echo > /scratch/mine; touch {tmp_path}/stray 2>/dev/null || echo refused"
+    )
+    (scratch := tmp_path / "scratch").mkdir()
+    command = walls.wall(name, ["/bin/sh", "-c", script], scratch, {"PATH": "/usr/bin:/bin"}, walls.Limits())
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["environment", "scratch", "refused"], done.stderr

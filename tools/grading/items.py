@@ -10,6 +10,8 @@ from typing import Any
 from tools.assignments import MasterQuestion
 
 COMMONEST = 5
+ENOUGH = 20
+"""Submissions from which on a correlation says something: its standard error is about 1/√n."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class Question:
     full: float
     discrimination: float
     tests: list[Test]
+    graded: int
 
     @property
     def remark(self) -> str:
         """What a lecturer should look at, by the usual rules of thumb."""
         if self.mean < 0.3:
             return "too hard, or not taught: fewer than 30 % of the points were earned"
-        if self.discrimination < 0.2:
+        if self.discrimination < 0.2 and self.graded >= ENOUGH:
             return "does not go with the rest: look at its text and its tests"
         if self.mean > 0.95:
             return "nearly everybody has it: it measures nothing"
@@ -68,6 +71,7 @@ def analyse(outcomes: Sequence[dict[str, Any]], questions: Sequence[MasterQuesti
                 statistics.fmean(score == question["points"] for score in scores) if scores else float("nan"),
                 _correlation(scores, rest),
                 [_test(graded, question["name"], index) for index in range(len(question["tests"]))] if graded else [],
+                len(graded),
             )
         )
     return found

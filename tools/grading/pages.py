@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from tools.assignments import MasterQuestion
-from tools.grading.items import Question
+from tools.grading.items import ENOUGH, Question
 from tools.grading.similarity import Pair
 
 _STYLE = """
@@ -46,7 +46,7 @@ def feedback(title: str, who: str, outcome: dict[str, Any], questions: Sequence[
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(who)}</p>",
-        f"<p><strong>{earned:g} of {total:g} points</strong></p>",
+        f"<p><strong>{earned:g} of {_points(total)}</strong></p>",
     ]
     if note:
         parts.append(f"<p>{_text(note)}</p>")
@@ -67,13 +67,17 @@ def _question(question: MasterQuestion, score: float, verdicts: list[dict[str, A
     for verdict in verdicts:
         if not verdict["passed"]:
             if verdict["hidden"]:
-                messages[f"<p>A hidden test ({verdict['points']:g} points) fails. {_hint(verdict)}</p>"] = None
+                messages[f"<p>A hidden test ({_points(verdict['points'])}) fails. {_hint(verdict)}</p>"] = None
             else:
                 said = verdict["message"].removesuffix(verdict["hint"]).strip()
                 messages[f"<p>{_text(said)} {_hint(verdict)}</p>"] = None
     full = ' class="full"' if score == question["points"] else ""
-    heading = f"{question['name']} · {question['title']}: {score:g} of {question['points']:g} points"
+    heading = f"{question['name']} · {question['title']} · {score:g} of {_points(question['points'])}"
     return f"<section{full}><h2>{escape(heading)}</h2>{''.join(messages)}</section>"
+
+
+def _points(number: float) -> str:
+    return f"{number:g} point{'' if number == 1 else 's'}"
 
 
 def _hint(verdict: dict[str, Any]) -> str:
@@ -93,7 +97,7 @@ def class_report(title: str, summary: dict[str, str], items: Sequence[Question],
         _table(head, rows),
         "<p>The mean is the share of the points that were earned. How a question goes with the rest is the correlation"
         " of its points with those of all other questions: near 1, whoever has it has the others too; below 0.2, it"
-        " measures something else, or nothing.</p>",
+        f" measures something else, or nothing. Of fewer than {ENOUGH} submissions it says little.</p>",
         "<h2>What goes wrong</h2>",
     ]
     for question in items:

@@ -91,12 +91,17 @@ def _bubblewrap(command: list[str], environment: dict[str, str], limits: Limits)
     shown = _shown()
     places = {Path(place) for _, place in shown}
     above = {parent for place in places for parent in place.parents if not places & {parent, *parent.parents}}
-    for folder in sorted(above - {Path("/")}):
+    tmp = Path("/tmp")
+    if tmp in above:  # Python or its packages lie there, so it can't be another name of the scratch folder
+        options += ["--size", str(limits.scratch_mb * 2**20), "--perms", "1777", "--tmpfs", str(tmp)]
+    for folder in sorted(above - {Path("/"), tmp}):
         options += ["--perms", "0755", "--dir", str(folder)]
     for source, place in shown:
         options += ["--ro-bind", str(source), place]
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb * 2**20)]
-    options += ["--perms", "1777", "--tmpfs", "/scratch", "--symlink", "/scratch", "/tmp"]
+    options += ["--perms", "1777", "--tmpfs", "/scratch"]
+    if tmp not in above:
+        options += ["--symlink", "/scratch", str(tmp)]
     options += ["--size", str(limits.file_mb * 2**20), "--tmpfs", "/dev/shm"]
     font = _font_list()
     if font is not None:
@@ -118,7 +123,8 @@ def _namespaces(command: list[str], scratch: Path, environment: dict[str, str], 
         lines += [make, f"mount --bind {shlex.quote(str(source))} {inside}"]
         if place not in DEVICES:
             lines += [f"mount -o remount,bind,ro,nosuid,nodev {inside}"]
-    lines += ["mkdir -p proc scratch/matplotlib .old", "mount -t proc none proc", "ln -s scratch tmp"]
+    lines += ["mkdir -p proc scratch/matplotlib .old", "mount -t proc none proc"]
+    lines += ["if [ -d tmp ]; then chmod 1777 tmp; else ln -s scratch tmp; fi"]  # Python may lie in /tmp
     font = _font_list()
     if font is not None:
         lines += [f"cp {shlex.quote(str(font))} scratch/matplotlib/"]
