@@ -142,9 +142,9 @@ def energy_errors(name, steps, h=0.3, **options):
     # Symplectic Euler conserves q² + p² − h q p, leapfrog p² + (1 − h²/4) q²: the energies on these ellipses are within
     # h / (2 (2 − h)) and h²/8 of the first one. For the others the order gives the size.
     [
-        ("symplectic_euler", 10_000, 0.3 / (2 * (2 - 0.3))),
+        ("symplectic_euler", 100_000, 0.3 / (2 * (2 - 0.3))),
         ("leapfrog", 100_000, 0.3**2 / 8),
-        ("yoshida4", 10_000, 0.3**4),
+        ("yoshida4", 100_000, 0.3**4),
         ("tao", 10_000, 0.3**2),
     ],
 )
