@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help environment book test serve chapter lint format text notebook release grade stamp bench bench-memory lock clean
+.PHONY: help environment book pdf test serve chapter lint format text notebook release grade stamp bench bench-memory lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -17,6 +17,9 @@ book: environment ## execute the chapters that changed, render the site, say whe
 
 test: environment ## everything that CI runs: lint, types, tests, every notebook, the site
 	@$(PY) -m tools.check
+
+pdf: environment ## the book as a PDF (needs LaTeX: see README)
+	@$(PY) -m tools.pdf
 
 serve: environment ## the site at a local address, rebuilt as you edit
 	@$(PY) -m tools.serve

@@ -1,0 +1,93 @@
+"""The book on paper: what becomes of outputs, headings and tables, and which faults are told."""
+
+import base64
+import re
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from ndelib.claims import claim
+from tools.claims_page import MIME_TYPE
+from tools.pdf import as_a_book, faults, for_print, with_long_tables
+
+PNG = base64.b64encode(b"picture").decode()
+
+
+def printed(*outputs, tags=()):
+    cell = new_code_cell("1", outputs=list(outputs), metadata={"tags": list(tags)})
+    original = new_notebook(cells=[new_markdown_cell("# 7 A chapter"), cell])
+    before = str(original)
+    made = for_print(original).cells[1]
+    assert str(original) == before, "the executed notebook itself must stay"
+    return made
+
+
+def test_a_slider_becomes_its_first_picture_with_the_caption():
+    html = f'<figure class="nde-figure nde-slider"><img src="data:image/png;base64,{PNG}" alt="a"><input type="range">'
+    html += "<figcaption>h &lt; 2 is *stable*</figcaption></figure><script>…</script>"
+    picture, words = printed(new_output("display_data", {"text/html": html, "text/plain": "<HTML object>"})).outputs
+    assert picture.data == {"image/png": PNG}
+    assert words.data == {"text/markdown": r"*h \< 2 is \*stable\**"}
+
+
+def test_a_claim_becomes_a_sentence(capsys):
+    text = "✓ Claim: x_1 grows (expected > 1; measured 2)"
+    data = {MIME_TYPE: {"holds": True}, "text/html": "<div>…</div>", "text/plain": text}
+    (shown,) = printed(new_output("display_data", data)).outputs
+    assert shown.data == {"text/markdown": r"**✓ Claim.** x\_1 grows (expected \> 1; measured 2)"}
+
+
+def test_the_text_of_a_claim_is_as_the_library_writes_it(capsys):
+    claim("one is one", 1.0, equals=1.0, within=0.1)
+    assert capsys.readouterr().out.startswith("✓ Claim: ")
+
+
+def test_other_outputs_stay():
+    output = new_output("stream", name="stdout", text="3\n")
+    assert printed(output).outputs == [output]
+    table = new_output("display_data", {"text/html": "<table></table>", "text/plain": "a b"})
+    assert printed(table).outputs == [table]
+
+
+@pytest.mark.parametrize(
+    ("tag", "left"), [("hide-input", "remove-input"), ("setup", "remove-cell"), ("other", "other")]
+)
+def test_what_the_site_folds_away_is_left_out(tag, left):
+    assert printed(tags=[tag]).metadata["tags"] == [left]
+
+
+def test_chapters_have_the_numbers_of_their_titles_and_other_pages_none():
+    latex = as_a_book(
+        "\\chapter{Contents}\n\\chapter{8 Differentiating}\n\\chapter{\\sphinxcode{a}}\n\\chapter{References}"
+    )
+    contents, eight, code = latex.splitlines()  # the bibliography has its own heading
+    assert contents == r"\setcounter{secnumdepth}{-1}\chapter{Contents}"
+    assert eight == r"\setcounter{secnumdepth}{1}\setcounter{chapter}{7}\chapter{Differentiating}"
+    assert code == r"\setcounter{secnumdepth}{-1}\chapter{\sphinxcode{a}}"
+
+
+def test_proofs_are_proofs():
+    latex = "\\begin{sphinxadmonition}{note}\n\\sphinxAtStartPar\nProof. By (1).\n\\end{sphinxadmonition}"
+    other = latex.replace("Proof.", "Note.")
+    assert as_a_book(latex + other) == "\\begin{proof}By (1).\n\\end{proof}" + other
+
+
+def test_tables_of_claims_may_go_on_over_pages():
+    table = "| a | b | c | d |\n|---|---|---|---|\n| 1 | 2 | 3 | 4 |\n"
+    made = with_long_tables(f"words\n\n{table}\nmore\n")
+    assert re.search(r"````\{table\}\n:class: longtable\n\n" + re.escape(table) + "````\n\nmore", made)
+
+
+def test_what_a_reader_would_see_is_told():
+    log = "\n".join(
+        [
+            "Missing character: There is no ᵀ (U+1D40) in font Linux Libertine O!",
+            "Overfull \\hbox (17.2pt too wide) in paragraph at lines 1--2",
+            "Overfull \\hbox (1.5pt too wide) in paragraph at lines 3--4",
+            "LaTeX Warning: Reference `a' on page 1 undefined on input line 5.",
+            "LaTeX Font Warning: Font shape undefined",
+        ]
+    )
+    found = faults(log)
+    assert len(found) == 3
+    assert "1.5pt" not in "".join(found)
