@@ -67,9 +67,20 @@ def with_mistake(number: str, mistake: Mistake) -> dict[str, Any]:
     return namespace
 
 
-def mistakes(number: str) -> list[Mistake]:
+@functools.cache
+def _wrong_answers(number: str) -> dict[str, list[dict[str, str]]]:
     (path,) = EXERCISES.glob(f"{number}_*/wrong_answers.yml")
-    answers = yaml.safe_load(path.read_text(encoding="utf-8"))
+    answers: dict[str, list[dict[str, str]]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return answers
+
+
+def question_names(number: str) -> list[str]:
+    """Return the questions as the file of wrong answers names them, which costs no release."""
+    return list(_wrong_answers(number))
+
+
+def mistakes(number: str) -> list[Mistake]:
+    answers = _wrong_answers(number)
     return [Mistake(name, answer["mistake"], answer["code"]) for name, many in answers.items() for answer in many]
 
 
