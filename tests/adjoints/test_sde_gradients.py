@@ -266,6 +266,26 @@ def test_nothing_to_differentiate_keeps_nothing() -> None:
         assert not sdeint(model, y0, [0.0, 1.0], path(model), method, 1 / 8, gradient=gradient).requires_grad  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("method", "noise", "calculus"), EVERY)
+def test_a_solve_without_parameters_leaves_no_graph_behind(method: str, noise: str, calculus: str) -> None:
+    """Methods that differentiate g for their own use keep nothing of it, though gradients are enabled."""
+    model = Network(noise, calculus).requires_grad_(False)
+    y0 = torch.ones(4, 2, dtype=DOUBLE)
+    assert not sdeint(model, y0, [0.0, 1.0], path(model, method=method), method, 1 / 8).requires_grad
+
+
+@pytest.mark.parametrize("noise", ["diagonal", "scalar", "general"])
+def test_parameters_get_the_same_gradient_whether_the_initial_state_needs_one(noise: str) -> None:
+    model = Network(noise, "ito")
+    found = []
+    for needs in (True, False):
+        y0 = torch.ones(4, 2, dtype=DOUBLE, requires_grad=needs)
+        y = sdeint(model, y0, [0.0, 1.0], path(model, method="milstein"), "milstein", 1 / 8)[-1]
+        parameters = [p for p in model.parameters() if noise == "general" or p is not model.C]
+        found.append(list(torch.autograd.grad((y**2).sum(), parameters)))
+    assert difference(*found) < 1e-14
+
+
 def test_every_reversible_method_is_tested_here() -> None:
     assert [name for name, m in SDE_METHODS.items() if m.reverse is not None] == ["reversible_heun"]
     assert issubclass(AdjointWarning, UserWarning)
