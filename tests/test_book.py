@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tools.chapters import all_chapters, faults
+from tools.chapters import all_chapters, faults, read_notebook
 from tools.common import ROOT
 from tools.strip import VOLATILE
 
@@ -35,6 +35,13 @@ def test_a_chapter_is_committed_without_outputs(path: Path) -> None:
     verify = [sys.executable, "-m", "tools.strip", "--verify", str(path)]
     done = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, f"{path.name} has outputs or metadata to strip: run 'make format'. {done.stdout}"
+
+
+@pytest.mark.parametrize("path", all_chapters(), ids=lambda path: path.name)
+def test_no_line_of_a_formula_reads_as_a_list(path: Path) -> None:
+    """Markdown takes a line that begins with "+ " for an item, and cuts the formula in two, without a warning."""
+    cells = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "markdown"]
+    assert [line for source in cells for line in source.splitlines() if re.match(r"\s*\+ ", line)] == []
 
 
 def test_the_exercises_are_committed_without_outputs() -> None:
