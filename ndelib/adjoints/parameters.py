@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ndelib.solvers.graph import graph_leaves
+
 Parameters = Iterable[Tensor] | Tensor | None
 
 
@@ -43,22 +45,7 @@ def check_declared(
     with torch.enable_grad():
         y = y0.detach().requires_grad_()
         results = list(evaluate(y))
-    known = [y, *parameters]
-    leaves = {id(tensor) for tensor in known if tensor.is_leaf}
-    inner = {(tensor.grad_fn, tensor.output_nr) for tensor in known if not tensor.is_leaf}
-    stack: list[tuple[Any, int]] = [(result.grad_fn, result.output_nr) for result in results]
-    forgotten = [result for result in results if result.requires_grad and result.is_leaf and id(result) not in leaves]
-    seen = set()
-    while stack:
-        node, output = stack.pop()
-        if node is None or (node, output) in inner or node in seen:
-            continue
-        leaf = getattr(node, "variable", None)
-        if leaf is None:
-            stack += node.next_functions
-        elif id(leaf) not in leaves:
-            forgotten.append(leaf)
-        seen.add(node)
+    forgotten = graph_leaves(results, [y, *parameters])
     if forgotten:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in forgotten[:5])
         raise ValueError(

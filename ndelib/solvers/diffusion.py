@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.field import version
+from ndelib.solvers.graph import graph_leaves
 from ndelib.solvers.step import time_like
 
 NOISE_TYPES = ("additive", "diagonal", "scalar", "commutative", "general")
@@ -91,7 +92,8 @@ def derivative_along(
     with torch.enable_grad():
         x = y if tracked and y.requires_grad else y.detach().requires_grad_()
         value = g(x)
-        tracked = tracked and (x is y or _has_other_leaves(value, x))
+        # If no parameter is in it, nobody can ask for a gradient: a graph that begins at our own x is only memory.
+        tracked = tracked and (x is y or bool(graph_leaves([value], [x])))
         result = value if tracked else value.detach()
         if not value.requires_grad:  # a constant
             return result, torch.zeros_like(y)
@@ -108,21 +110,3 @@ def derivative_along(
             total = total + (pulled * V[..., j]).sum()
         (columns,) = torch.autograd.grad(total, u, create_graph=tracked, retain_graph=True)
     return result, columns.sum(-1)
-
-
-def _has_other_leaves(value: Tensor, x: Tensor) -> bool:
-    """Return whether ``value`` depends on a tensor that needs a gradient, besides the leaf ``x``: on a parameter.
-
-    If not, nobody can ask for a gradient, and a graph that begins at our own ``x`` would only be memory.
-    """
-    seen, ahead = set(), [value.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and leaf is not x:
-            return True
-        ahead.extend(following for following, _ in node.next_functions)
-    return False

@@ -274,6 +274,17 @@ def test_a_solve_without_parameters_leaves_no_graph_behind(method: str, noise: s
     assert not sdeint(model, y0, [0.0, 1.0], path(model, method=method), method, 1 / 8).requires_grad
 
 
+@pytest.mark.parametrize("method", ["milstein", "milstein_derivative_free"])
+def test_a_diffusion_that_is_itself_a_parameter_gets_its_gradient(method: str) -> None:
+    """dy = p dW: ∂y/∂p = W, and no operation stands between g and its leaf."""
+    p = torch.full((4, 2), 0.5, dtype=DOUBLE, requires_grad=True)
+    model = Network("diagonal", "ito").requires_grad_(False)
+    model.f, model.g = lambda t, y: 0 * y, lambda t, y: p  # type: ignore[method-assign]
+    bm = path(model, method=method)
+    y = sdeint(model, torch.ones(4, 2, dtype=DOUBLE), [0.0, 1.0], bm, method, 1 / 8)[-1]
+    assert torch.allclose(torch.autograd.grad(y.sum(), p)[0], bm(0.0, 1.0), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("noise", ["diagonal", "scalar", "general"])
 def test_parameters_get_the_same_gradient_whether_the_initial_state_needs_one(noise: str) -> None:
     model = Network(noise, "ito")

@@ -1,0 +1,31 @@
+"""What a result of autograd depends on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+
+def graph_leaves(results: Iterable[Tensor], known: Iterable[Tensor] = ()) -> list[Tensor]:
+    """Return the leaves that need a gradient and that ``results`` depend on, each once.
+
+    Without those in ``known``, and without what lies behind one of ``known`` that is no leaf itself.
+    """
+    results, known = list(results), list(known)
+    inner = {(tensor.grad_fn, tensor.output_nr) for tensor in known if not tensor.is_leaf}
+    stack: list[tuple[Any, int]] = [(result.grad_fn, result.output_nr) for result in results]
+    found = {id(result): result for result in results if result.requires_grad and result.is_leaf}
+    seen = set()
+    while stack:
+        node, output = stack.pop()
+        if node is None or (node, output) in inner or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is None:
+            stack += node.next_functions
+        else:
+            found[id(leaf)] = leaf
+    for tensor in known:
+        found.pop(id(tensor), None)
+    return list(found.values())
