@@ -78,7 +78,7 @@ class SimplifiedNewton:
         self._eta = 1.0
         self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
         self._measured = 0.0  # that part in the last step
-        self._residual: Tensor | None = None  # of the iteration before
+        self._left = math.inf  # the size of the last residual; infinite before the first of a stage
 
     def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
         """Make ready for the stages of a step from ``(t, y)``: renew what is too old, keep the rest.
@@ -145,7 +145,7 @@ class SimplifiedNewton:
     def _iterate(self, t: float, known: Tensor, z: Tensor) -> tuple[Tensor, str]:
         """Iterate from ``z`` with one matrix; return the last iterate, and what kept it from convergence or ``""``."""
         eta, size = max(self._eta, self._mismatch), math.inf
-        self._residual = None
+        self._left = math.inf
         for left in reversed(range(MAX_ITERATIONS)):
             increment = self.increment(t, known, z)
             z = z + increment
@@ -177,12 +177,10 @@ class SimplifiedNewton:
         makes them small. The residual does not pass through the matrix.
         """
         residual = self._h_gamma * self.slope(t, known + z) - z
-        if self._residual is not None:
+        before, self._left = self._left, self._size(residual)
+        if 0 < before < math.inf and self._left > self._measured * before:  # else it says nothing new
             seen = torch.where(residual.abs() > 100 * self._rounding(known + z, z), residual, 0.0)
-            before, after = self._size(self._residual), self._size(seen)
-            if after > 0:
-                self._measured = max(self._measured, after / before)
-        self._residual = residual
+            self._measured = max(self._measured, self._size(seen) / before)
         return residual
 
     def _rounding(self, y: Tensor, z: Tensor) -> Tensor:
