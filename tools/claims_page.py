@@ -36,10 +36,10 @@ def without_claim_data(notebook: NotebookNode) -> NotebookNode:
 
 
 def escape(text: str) -> str:
-    """Return ``text`` such that MyST shows it as it stands, in a cell of a table; mathematics in ``$…$`` is kept."""
+    """Return ``text`` such that MyST shows it as it stands; mathematics in ``$…$`` is kept."""
     parts = re.split(r"(\$[^$]+\$)", " ".join(text.split()))
     parts[::2] = [re.sub(r"([\\`*_{}\[\]<>#$~])", r"\\\1", part) for part in parts[::2]]
-    return "".join(parts).replace("|", r"\|")
+    return "".join(parts)
 
 
 def claims_page(chapters: Iterable[tuple[Path, NotebookNode]]) -> str:
@@ -57,7 +57,8 @@ def claims_page(chapters: Iterable[tuple[Path, NotebookNode]]) -> str:
 
 
 def _row(claim: dict[str, str]) -> str:
-    columns = [escape(claim.get(name, "")) for name in ("sentence", "expected", "measured", "source")]
+    texts = (escape(claim.get(name, "")) for name in ("sentence", "expected", "measured", "source"))
+    columns = [text.replace("|", r"\|") for text in texts]
     return f"| {' | '.join(columns)} |"
 
 

@@ -9,7 +9,6 @@ import argparse
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
@@ -19,10 +18,10 @@ import yaml
 from nbformat import NotebookNode, from_dict, v4
 
 from tools.chapters import all_chapters
-from tools.claims_page import MIME_TYPE, claims_page
+from tools.claims_page import MIME_TYPE, claims_page, escape
 from tools.common import BUILD, ROOT, Problem, run_program, step
 from tools.execute import bring_up_to_date
-from tools.site import executed, stage
+from tools.site import executed, first_fault, jupyter_book, stage
 
 SOURCES = BUILD / "pdf-src"
 WORKPLACE = BUILD / "pdf"
@@ -96,32 +95,25 @@ def _translated(output: NotebookNode) -> list[NotebookNode]:
     html = data.get("text/html", "")
     if MIME_TYPE in data:
         text = data["text/plain"].removeprefix("✓ Claim: ")
-        return [_markdown(f"**✓ Claim.** {_plain(text)}")]
+        return [_markdown(f"**✓ Claim.** {escape(text)}")]
     picture = PICTURE.search(html)
     if picture is None:
         return [output]
     shown = v4.new_output("display_data", {"image/png": picture[1]})
     words = CAPTION.search(html)
-    return [shown, _markdown(f"*{_plain(unescape(re.sub('<[^>]+>', '', words[1])).strip())}*")] if words else [shown]
+    return [shown, _markdown(f"*{escape(unescape(re.sub('<[^>]+>', '', words[1])))}*")] if words else [shown]
 
 
 def _markdown(text: str) -> NotebookNode:
     return v4.new_output("display_data", {"text/markdown": text})
 
 
-def _plain(text: str) -> str:
-    """Return ``text`` as Markdown that shows just its characters."""
-    return re.sub(r"([\\`*_{}\[\]<>#$|~])", r"\\\1", text)
-
-
 def make_latex(sources: Path, workplace: Path) -> Path:
     """Translate the staged ``sources`` to LaTeX; return its folder."""
     shutil.rmtree(workplace / "_build" / "latex", ignore_errors=True)
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "--builder", "latex", "-q", str(sources)]
-    done = subprocess.run([*command, "--path-output", str(workplace)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Problem(f"Sphinx could not write LaTeX:\n{done.stdout}{done.stderr}")
-    (workplace / "sphinx.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    log = workplace / "sphinx.log"
+    if not jupyter_book(sources, workplace, log, "--builder", "latex"):
+        raise Problem(f"Sphinx could not write LaTeX, see {log}: {first_fault(log.read_text(encoding='utf-8'))}")
     folder = workplace / "_build" / "latex"
     for path in folder.glob("*.tex"):
         path.write_text(as_a_book(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -159,9 +151,8 @@ def typeset(folder: Path) -> Path:
 def faults(log: str) -> list[str]:
     """Return what a reader of the PDF would see: missing glyphs, lines that leave the page, links to nowhere."""
     found = re.findall(r"^Missing character: There is no .+", log, re.MULTILINE)
-    wide = re.findall(r"^Overfull \\hbox \(([\d.]+)pt too wide\).*", log, re.MULTILINE)
-    lines = re.findall(r"^Overfull \\hbox \([\d.]+pt too wide\).*", log, re.MULTILINE)
-    found += [line for size, line in zip(wide, lines, strict=True) if float(size) > TOO_WIDE]
+    wide = re.finditer(r"^Overfull \\hbox \(([\d.]+)pt too wide\).*", log, re.MULTILINE)
+    found += [match[0] for match in wide if float(match[1]) > TOO_WIDE]
     return found + re.findall(r"^LaTeX Warning: (?:Reference|Citation|Hyper reference) .+", log, re.MULTILINE)
 
 

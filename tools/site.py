@@ -88,17 +88,22 @@ def render(sources: Path, workplace: Path) -> Path:
         # Sphinx copies style sheets and pictures only when a page changed too: start anew when one of them changed.
         shutil.rmtree(workplace / "_build", ignore_errors=True)
     log = workplace / "warnings.txt"
-    workplace.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "-n", "-W", "--keep-going", "-q"]
-    with log.open("w", encoding="utf-8") as stderr:
-        done = subprocess.run([*command, str(sources), "--path-output", str(workplace)], stdout=stderr, stderr=stderr)
-    if done.returncode != 0:
+    if not jupyter_book(sources, workplace, log, "-n", "-W", "--keep-going"):
         # Sphinx warns about a page only when it reads it: start anew, or the next build would find nothing wrong.
         shutil.rmtree(workplace / "_build", ignore_errors=True)
         text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text(encoding="utf-8")).replace(f"{sources}/", "")
         print(text, file=sys.stderr)
         raise Problem(f"the site has faults; the first: {first_fault(text)}")
     return workplace / "_build" / "html"
+
+
+def jupyter_book(sources: Path, workplace: Path, log: Path, *options: str) -> bool:
+    """Let Jupyter Book build ``sources`` in ``workplace`` and write what it says to ``log``; say whether it could."""
+    workplace.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "-q", *options, str(sources)]
+    with log.open("w", encoding="utf-8") as said:
+        done = subprocess.run([*command, "--path-output", str(workplace)], stdout=said, stderr=said)
+    return done.returncode == 0
 
 
 def _has_all(wanted: Path, present: Path) -> bool:

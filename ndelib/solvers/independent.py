@@ -133,7 +133,13 @@ class _Solve:
         if self.options.first_step is not None:
             h = torch.where(h.isnan(), self.options.first_step, h)
         elif len(fresh) > 0:
-            h = h.index_copy(0, fresh, self._first_steps(samples.pick(fresh), f0.index_select(0, fresh), end[fresh]))
+            few, field = samples.pick(fresh), self.field.only(samples.number[fresh])
+            with torch.no_grad():
+                scale = (self.atol + self.rtol * y.abs())[fresh]
+                h = h.index_copy(
+                    0, fresh, select_first_steps(field, few.t, few.y, f0[fresh], end[fresh], self.k, scale)
+                )
+            self.nfe[few.number] += field.calls
         return samples._replace(
             f0=f0,
             end=end,
@@ -141,15 +147,6 @@ class _Solve:
             errors=torch.ones_like(samples.errors),
             grow=torch.ones_like(samples.grow),
         )
-
-    @torch.no_grad()
-    def _first_steps(self, samples: Samples, f0: Tensor, end: Tensor) -> Tensor:
-        """Return the lengths of the first steps of ``samples``, (n,), from their slopes ``f0``."""
-        field, y = self.field.only(samples.number), samples.y
-        rtol, atol = (self._tolerance(x, samples.number) for x in (self.options.rtol, self.options.atol))
-        h = select_first_steps(field, samples.t, y, f0, end, self.k, atol + rtol * y.abs())
-        self.nfe[samples.number] += field.calls
-        return h
 
     def _advance(self, samples: Samples) -> tuple[Samples, Tensor | None]:
         """Make a step for every sample, keep it where its error allows. Return also which ended, if any did."""

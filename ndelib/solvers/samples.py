@@ -48,7 +48,7 @@ class Samples(NamedTuple):
     ahead: Tensor
     """the first of its requested times that lies after ``t``, as an index"""
     h: Tensor
-    """the length that the controller allows for the next step"""
+    """the length that the controller allows for the next step; NaN before the first is chosen"""
     errors: Tensor
     """of the last three accepted steps in units of the tolerance, newest first, (n, 3)"""
     grow: Tensor

@@ -149,6 +149,8 @@ def peak(gradient, method, steps, **options):
         gc.collect()
         assert memory.live < 1.1 * STATE  # of what the node of the solve kept: its first state, not the two of ys
         del loss
+        gc.collect()
+        assert memory.live < STATE
     return memory.peak / STATE
 
 
