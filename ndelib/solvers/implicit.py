@@ -47,8 +47,6 @@ def implicit_step(
             if i == 1 and before is not None:  # a straight line through the slopes where that step began and ended
                 guess = guess + (c * h / before.h) * (f0 - before.k[0]).detach()
             z = newton.solve(time, known.detach(), h_gamma * guess)
-            if i == len(tableau.c) - 1:
-                newton.look_back(time, known.detach(), z)
         if newton.tracked or carries_gradient(known):
             z = newton.attach(time, known, z)
         k.append(z / h_gamma)

@@ -77,7 +77,7 @@ class SimplifiedNewton:
         self._lu_h_gamma = math.nan
         self._eta = 1.0
         self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
-        self._measured = 0.0  # that part in the last step
+        self._measured = 0.0  # that part in the last step; 0 if no stage took two iterations
         self._left = math.inf  # the size of the last residual; infinite before the first of a stage
 
     def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
@@ -188,11 +188,6 @@ class SimplifiedNewton:
         assert self._J is not None
         of_slope = (self._J.abs() @ at_least_vector(y).abs().unsqueeze(-1)).squeeze(-1).reshape(z.shape)
         return torch.finfo(z.dtype).eps * (abs(self._h_gamma) * of_slope + z.abs())
-
-    def look_back(self, t: float, known: Tensor, z: Tensor) -> None:
-        """After the last stage of a step, ``z``: if none took two iterations, see what one iteration leaves."""
-        if self._measured == 0:
-            self.residual(t, known, z)
 
     def apply_inverse(self, v: Tensor) -> Tensor:
         """Return (I − hγJ)⁻¹ v, with the matrix that is in use: (*) -> (*)."""

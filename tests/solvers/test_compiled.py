@@ -92,6 +92,7 @@ def test_machine_code_makes_the_steps_of_the_loop_in_python(mode: str) -> None:
         {},
         {"controller": "pid", "rtol": torch.tensor([1e-5, 1e-8])},
         {"step_at": [1.3], "max_step": 0.2, "min_step": 0.01},
+        {"step_at": [2.2, 1.3]},  # each piece begins with the step length of the one before
     ],
 )
 def test_steps_agree_backwards_and_with_every_option(mode: str, method: str, options: dict[str, Any]) -> None:

@@ -188,6 +188,7 @@ def test_tolerances_may_differ_from_sample_to_sample_and_from_component_to_compo
         {"min_step": 1e-3},
         {"step_at": [1.0, 7.0, 2.5]},
         {"step_at": [4.0, 3.0]},
+        {"first_step": 1e-3, "step_at": [1.0, 2.5]},
     ],
     ids=lambda options: next(iter(options)),
 )

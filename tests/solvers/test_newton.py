@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ndelib import solve_ivp
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.implicit import METHODS
 from ndelib.solvers.jacobian import jacobian_by_jvp
@@ -125,6 +126,17 @@ def test_a_jacobian_that_no_longer_fits_is_renewed_and_one_that_does_is_kept():
     y = march("esdirk54", lambda t, y: -(y**2), vector([100.0]), [(i / 100) ** 2 for i in range(101)], statistics).y1
     assert y.item() == pytest.approx(100 / 101, rel=1e-6)
     assert 3 <= statistics.jacobians <= 30
+
+
+@pytest.mark.parametrize("method", ["esdirk54", "kvaerno3"])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-5])
+def test_rounding_is_not_taken_for_an_old_jacobian(method: str, tolerance: float):
+    """Of a linear system one Jacobian is exact for ever. What its iterations leave is rounding, multiplied by hγJ."""
+    A, force = torch.tensor([[-1e6, 1e3], [0.0, -1.0]]), torch.ones(2)
+    y0, options = torch.tensor([1.0, 2.0]), {"method": method, "rtol": tolerance, "atol": tolerance}
+    solution = solve_ivp(lambda t, y: A @ y + torch.sin(t) * force, (0.0, 10.0), y0, **options)
+    assert solution.steps > 10
+    assert solution.jacobians == 1
 
 
 @pytest.mark.parametrize(("off", "expected"), [(0.5, 2), (0.0, 1)])
