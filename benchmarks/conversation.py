@@ -16,7 +16,6 @@ ONE_THREAD = {
     "NPROC": "1",  # the size of XLA's pool of threads
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "JAX_PLATFORMS": "cpu",
-    "JAX_ENABLE_X64": "1",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # else only the first run ever would see what compiling costs
     "PYTHONWARNINGS": "ignore",
 }

@@ -37,6 +37,7 @@ def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be compiled (at the first solve) and solved."""
     if problem.stochastic:
         return prepare_stochastic(problem)
+    jax.config.update("jax_enable_x64", True)
     y0, t = jnp.asarray(problem.y0), jnp.asarray(problem.t.astype(problem.dtype))
     weights = [tuple(jnp.asarray(part.astype(problem.dtype)) for part in layer) for layer in network_weights()]
 
@@ -93,10 +94,12 @@ def prepare_stochastic(problem: Problem) -> Solver:
     """Return a stochastic problem, ready to be compiled and solved; on the fastest path there is, for fixed steps."""
     if problem.method not in STOCHASTIC_SOLVERS or problem.steps is None:
         raise Cannot("has no Itô method of order 1.5 for diagonal noise")
+    # With 64 bits allowed, ItoMilstein of diffrax 0.7.2 turns a float32 state into a float64 one, and fails.
+    jax.config.update("jax_enable_x64", problem.dtype == "float64")
     y0, t = jnp.asarray(problem.y0), jnp.asarray(problem.t.astype(problem.dtype))
 
     def integrate(y0: Any, key: Any) -> Any:
-        path = diffrax.UnsafeBrownianPath(y0.shape, key)
+        path = diffrax.UnsafeBrownianPath(jax.ShapeDtypeStruct(y0.shape, y0.dtype), key)
         diffusion = diffrax.ControlTerm(lambda t, y, args: lineax.DiagonalLinearOperator(VOLATILITY * y), path)
         return diffrax.diffeqsolve(
             diffrax.MultiTerm(diffrax.ODETerm(lambda t, y, args: DRIFT * y), diffusion),
