@@ -1,8 +1,9 @@
 """Stratonovich's equation, by the steps of ordinary differential equations.
 
 Join the values of W at the ends of the steps by straight lines, and dy = f dt + g ∘ dW becomes the ordinary equation
-dy/dt = f + g W/h in each step (Wong & Zakai 1965). So any Runge–Kutta step for that slope is a method for the
-stochastic equation: strong order 1 for commutative noise, ½ otherwise, for it knows no more of the noise than W.
+dy/dt = f + g W/h in each step (Wong & Zakai 1965). So any Runge–Kutta step of order two or more for that slope is a
+method for the stochastic equation: strong order 1 for commutative noise, ½ otherwise, for it knows no more of the noise
+than W. (Euler's step lacks the term in W² and is Euler–Maruyama, which solves Itô's equation.)
 
 Sources: Wong & Zakai, Ann. Math. Statist. 36 (1965) 1560; Rümelin, Numerical treatment of stochastic differential
 equations, SIAM J. Numer. Anal. 19 (1982) 604 (Heun); Burrage, Burrage & Tian, Proc. R. Soc. A 460 (2004) 373; Gard,
