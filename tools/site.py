@@ -22,10 +22,12 @@ from pathlib import Path
 import yaml
 from nbformat import NotebookNode
 
+from tools.chapter_header import with_header
 from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
+from tools.landing import landing_page
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
@@ -46,14 +48,17 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
         changed: staged files whose content is not that of the repository, by name.
     """
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    texts["intro.md"] = landing_page(texts["intro.md"], chapters)
     texts["claims.md"] = claims_page(chapters)
-    texts |= {f"chapters/{path.name}": canonical_text(without_claim_data(notebook)) for path, notebook in chapters}
+    shown = [(path, with_header(path, without_claim_data(notebook))) for path, notebook in chapters]
+    texts |= {f"chapters/{path.name}": canonical_text(notebook) for path, notebook in shown}
     texts |= changed or {}
     files = {name: text.encode() for name, text in texts.items()}
     students = [folder / f"{folder.name}.ipynb" for folder in (ROOT / "exercises").glob("[0-9][0-9]_*")]
     files |= {
         relative(path): path.read_bytes() for path in students if path.exists()
-    }  # chapters offer them to download
+    }  # chapters offer them to download, and themselves, as they are in the repository
+    files |= {f"notebooks/{path.name}": path.read_bytes() for path, _ in chapters if path.exists()}
     files |= {f"_static/{name}": content for name, content in _tree(ROOT / "_static")}
     files |= {f"_extra/_static/mathjax/{name}": content for name, content in mathjax_files()}
     for path in [path for path in folder.rglob("*") if path.is_file()]:

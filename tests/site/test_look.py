@@ -1,0 +1,174 @@
+"""What makes the site pleasant, as far as a browser can tell: the landing page, type, headers, the way on, paper."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tools.chapter_graph import all_of, read_plan, without_shortcuts
+from tools.site import HTML
+
+CHAPTERS = sorted(path.name for path in (HTML / "chapters").glob("*.html"))
+DESK, PHONE = (1280, 900), (360, 740)
+
+PLACES = (
+    "[...document.querySelectorAll('.nde-points circle')].map(c => c.getAttribute('cx') + ' ' + c.getAttribute('cy'))"
+)
+
+# Letters in a line: of the paragraphs without mathematics, those that fill at least four lines.
+LETTERS_A_LINE = """() => [...document.querySelectorAll('.bd-article section > p')]
+    .filter(p => !p.querySelector('.math, code, mjx-container'))
+    .map(p => {
+        const range = document.createRange();
+        range.selectNodeContents(p);
+        const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top / 8))).size;
+        return [p.textContent.length, lines];
+    })
+    .filter(([, lines]) => lines >= 4)
+    .map(([letters, lines]) => letters / (lines - 0.5))"""
+
+
+def opened(browser: Browser, address: str, size: tuple[int, int] = DESK, **options: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    page = context.new_page()
+    page.goto(address, wait_until="networkidle")
+    yield page
+    context.close()
+
+
+def moves(page: Page) -> bool:
+    """Tell whether the points of the figure are elsewhere within a few seconds; they rest at both ends of their way."""
+    before = page.evaluate(PLACES)
+    for _ in range(20):
+        page.wait_for_timeout(100)
+        if page.evaluate(PLACES) != before:
+            return True
+    return False
+
+
+# --- The landing page ---------------------------------------------------------------------------------------------
+
+
+def test_one_screen_says_what_the_book_is_and_where_to_begin(browser: Browser, site: str):
+    for page in opened(browser, f"{site}/intro.html"):
+        for selector in (
+            ".bd-article h1",
+            ".nde-hero svg",
+            ".nde-button >> nth=1",
+            ".nde-promise pre",
+            ".nde-path >> nth=2",
+        ):
+            box = page.locator(selector).first.bounding_box()
+            assert box["y"] + box["height"] <= DESK[1], f"{selector} is below the first screen"
+        graph = page.locator(".nde-graph").bounding_box()
+        assert graph["y"] < DESK[1], "the graph of the chapters does not begin on the first screen"
+
+
+def test_the_figure_moves_and_stops_by_its_button_and_by_its_slider(browser: Browser, site: str):
+    for page in opened(browser, f"{site}/intro.html", reduced_motion="no-preference"):
+        button, slider = page.locator(".nde-hero button"), page.locator(".nde-hero input")
+        assert moves(page)
+        button.focus()
+        page.keyboard.press("Enter")
+        assert button.inner_text() == "Play"
+        assert not moves(page)
+        button.click()
+        assert moves(page)
+        slider.fill("0.5")
+        assert button.inner_text() == "Play"
+        assert not moves(page)
+
+
+def test_the_figure_stands_still_for_those_who_ask_for_it_and_can_still_be_used(browser: Browser, site: str):
+    for page in opened(browser, f"{site}/intro.html", reduced_motion="reduce"):
+        assert not moves(page)
+        ends = page.evaluate(PLACES)
+        page.locator(".nde-hero input").fill("0")
+        starts = page.evaluate(PLACES)
+        assert all(start != end for start, end in zip(starts, ends, strict=True))
+        ways = page.evaluate("[...document.querySelectorAll('.nde-ways polyline')].map(w => w.getAttribute('points'))")
+        assert starts == [way.split()[0].replace(",", " ") for way in ways]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE])
+def test_the_graph_leads_to_the_chapters_that_exist(browser: Browser, site: str, size: tuple[int, int]):
+    for page in opened(browser, f"{site}/intro.html", size):
+        links = page.locator(".nde-graph a")
+        assert [link.get_attribute("href") for link in links.all()] == [f"chapters/{name}" for name in CHAPTERS]
+        entries = page.locator(".nde-graph li")
+        assert entries.count() == 30
+        for entry in entries.all():
+            box = entry.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= size[0]
+            assert entry.evaluate("e => e.firstElementChild.scrollHeight <= e.clientHeight + 1"), "a title is cut off"
+        assert page.locator(".nde-graph > svg").is_visible() == (size == DESK)
+
+
+def test_the_graph_shows_the_way_to_a_chapter_by_mouse_and_by_keyboard(browser: Browser, site: str):
+    needs = without_shortcuts(all_of(read_plan()))
+
+    def way(number: int) -> set[int]:
+        return {number}.union(*(way(need) for need in needs[number]))
+
+    marked = "[...document.querySelectorAll('.nde-graph li.nde-on-way')].map(e => Number(e.dataset.chapter))"
+    for page in opened(browser, f"{site}/intro.html"):
+        page.locator(".nde-graph li[data-chapter='28']").hover()
+        assert set(page.evaluate(marked)) == way(28)
+        page.mouse.move(0, 0)
+        assert page.evaluate(marked) == []
+        page.locator(".nde-graph li[data-chapter='8'] a").focus()
+        assert set(page.evaluate(marked)) == way(8)
+
+
+# --- Chapters -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_line_of_text_has_the_length_that_reads_well(browser: Browser, site: str, name: str):
+    for page in opened(browser, f"{site}/chapters/{name}"):
+        letters = page.evaluate(LETTERS_A_LINE)
+        assert len(letters) >= 3
+        assert 60 <= sum(letters) / len(letters) <= 78
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_says_how_long_it_is_and_offers_its_notebook(browser: Browser, site: str, name: str):
+    for page in opened(browser, f"{site}/chapters/{name}", PHONE):
+        header = page.locator("h1 + .nde-chapter-header")
+        assert "min of text" in header.inner_text()
+        assert "Executed" in header.inner_text()
+        with page.expect_download() as waiting:
+            header.get_by_role("link", name="Notebook").click()
+        assert waiting.value.suggested_filename == name.replace(".html", ".ipynb")
+        assert header.get_by_role("link", name="Graded assignment").is_visible()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_way_on_has_titles(browser: Browser, site: str, name: str):
+    for page in opened(browser, f"{site}/chapters/{name}"):
+        links = page.locator(".prev-next-area a")
+        assert links.count() == 2
+        for link in links.all():
+            there = (HTML / "chapters" / (link.get_attribute("href") or "")).resolve().read_text(encoding="utf-8")
+            assert f"<h1>{link.locator('.prev-next-title').inner_text()}<" in there
+
+
+# --- Paper --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["intro.html", f"chapters/{CHAPTERS[0]}" if CHAPTERS else ""])
+def test_paper_has_the_text_and_nothing_to_click(browser: Browser, site: str, name: str):
+    for page in opened(browser, f"{site}/{name}", color_scheme="dark"):
+        root = page.locator("html")
+        assert root.get_attribute("data-theme") == "dark"
+        closed = page.locator("details:not([open])").count()
+        page.emulate_media(media="print")
+        page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+        for hidden in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-area", "button", ".nde-control"):
+            assert not any(part.is_visible() for part in page.locator(hidden).all()), f"{hidden} is on paper"
+        assert page.locator(".bd-article p >> nth=3").is_visible()
+        assert page.locator("details:not([open])").count() == 0
+        page.emulate_media(media="screen")
+        page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+        assert page.locator("details:not([open])").count() == closed
