@@ -26,12 +26,23 @@ from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
+from tools.finish import finish
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
 PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md")
 
-WITHDRAWN = 'role="doc-biblioentry"'
+# The parts of MathJax: those that _config.yml makes pages load, and what these load when a formula needs it. The usual
+# bundle also has a menu, as large as all the rest, that would ask for files which are not here.
+MATHJAX = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "output/chtml.js",
+    "output/chtml/fonts/tex.js",
+    "a11y/assistive-mml.js",
+)
+MATHJAX += ("input/tex/extensions", "output/chtml/fonts/woff-v2")
 
 # In the preview of one chapter, links to the other chapters lead nowhere; every other warning still counts.
 LINKS_TO_OTHER_PAGES = ["myst.xref_missing", "ref", "toc.not_readable", "toc.not_included"]
@@ -67,10 +78,10 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
 
 
 def mathjax_files() -> Iterable[tuple[str, bytes]]:
-    """Return what a page needs of MathJax: its TeX input, its HTML output, the fonts (2 MB of the package's 24)."""
+    """Return what a page needs of MathJax: see ``MATHJAX`` (under 2 MB of the package's 24)."""
     package = distribution("sphinx-mathjax-offline")
     folder = Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax")))
-    for part in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2"):
+    for part in MATHJAX:
         yield from _tree(folder, part)
 
 
@@ -131,11 +142,7 @@ def publish(built: Path, html: Path) -> None:
     complete = html.with_suffix(".new")
     shutil.rmtree(complete, ignore_errors=True)
     shutil.copytree(built, complete)
-    for page in complete.rglob("*.html"):
-        # docutils gives the entries of a bibliography a role that WAI-ARIA has withdrawn; in a list they are items.
-        text = page.read_text(encoding="utf-8")
-        if WITHDRAWN in text:
-            page.write_text(text.replace(WITHDRAWN, 'role="listitem"'), encoding="utf-8")
+    finish(complete)
     shutil.rmtree(html, ignore_errors=True)
     complete.rename(html)
 
