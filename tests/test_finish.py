@@ -8,7 +8,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from tools.finish import finish, finished_page
+from tools.finish import finish, finished_page, plain_tokens
 
 
 def png(color: str) -> bytes:
@@ -42,13 +42,35 @@ def test_pictures_become_files_each_of_them_once(tmp_path: Path) -> None:
         ('<script defer src="../_static/scripts/fontawesome.js?digest=1"></script>', ""),
         ('<i class="fa-solid fa-bars"></i>', '<i aria-hidden="true" class="fa-solid fa-bars"></i>'),
         ('<i class="theme-switch fas fa-sun">', '<i aria-hidden="true" class="theme-switch fas fa-sun">'),
+        ('<span class="fa-solid fa-bars"></span>', '<span aria-hidden="true" class="fa-solid fa-bars"></span>'),
         ('<i class="fancy">', '<i class="fancy">'),
+        ('<link rel="stylesheet" href="../_static/sphinx-design.min.css?v=6" />', ""),
+        ('<script data-a="b" src="../_static/design-tabs.js?v=f"></script>', ""),
         ('<script src="../searchindex.js"></script>', ""),
         ('<script src="../_static/doctools.js?v=1"></script>', '<script src="../_static/doctools.js?v=1"></script>'),
     ],
 )
 def test_a_page_is_mended(tmp_path: Path, before: str, after: str) -> None:
     assert finished_page(before, tmp_path, tmp_path / "a.html") == after
+
+
+def test_a_page_with_cards_keeps_their_style(tmp_path: Path) -> None:
+    text = '<link href="_static/sphinx-design.min.css" /><div class="docutils sd-card">'
+    assert finished_page(text, tmp_path, tmp_path / "a.html") == text
+
+
+def test_tokens_that_look_like_no_token_lose_their_tag(tmp_path: Path) -> None:
+    rules = [("", "background: #f2f2f2; color: #080808"), (".n ", "color: #080808"), (".k ", "color: #6730C5")]
+    rules += [(".p ", "color: #080808"), (".nb ", "color: #080808; font-weight: bold")]
+    light = "".join(f'html[data-theme="light"] .highlight {token}{{ {rule} }} /* */\n' for token, rule in rules)
+    dark = (
+        light.replace("light", "dark").replace(".p { color: #080808", ".p { color: red").replace("#080808", "#F8F8F2")
+    )
+    (tmp_path / "pygments.css").write_text(light + dark)
+    assert plain_tokens(tmp_path / "pygments.css") == ["n"]
+    code = '<span class="k">def</span> <span class="n">f</span><span class="p">(</span>'
+    page = finished_page(code, tmp_path, tmp_path / "a.html", ["n"])
+    assert page == '<span class="k">def</span> f<span class="p">(</span>'
 
 
 def test_the_page_of_the_search_keeps_its_index(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """The last touches to the built site, before anyone sees it: valid, and light to load.
 
 Sphinx and the theme write what no reader needs: pictures inside the pages, once more for every frame of a slider; an
-icon library of 1.5 MB for some twenty icons; the search index on pages that do not search. And they repeat ids, which
-HTML forbids.
+icon library of 1.5 MB for some twenty icons; the search index on pages that do not search; a tag around every comma of
+the code. And they repeat ids, which HTML forbids.
 """
 
 import base64
 import hashlib
 import io
 import re
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from fontTools import subset
@@ -24,12 +26,14 @@ REPAIRS = [
     # The theme's icons are shown twice over: by a script, and by a font, which is enough. The script would also hide
     # the icons from screen readers.
     (re.compile(r'<script [^>]*src="[^"]*/fontawesome\.js[^"]*"></script>'), ""),
-    (re.compile(r'<i class="(?=[^"]*\bfa[srb-])'), '<i aria-hidden="true" class="'),
-    # Figures know their width and height, so the page does not jump when they come late.
+    (re.compile(r'<(i|span) class="(?=[^"]*\bfa[srb-])'), r'<\1 aria-hidden="true" class="'),
+    # Pictures in the text know their width and height, so the page does not jump when they come late.
     (re.compile(r'<img src="(?=[^"]*\b_images/)'), '<img loading="lazy" src="'),
 ]
 # The theme loads these on every page for a search as you type, which the book does not use.
 SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>\n?')
+# Cards, grids and tabs, of use only to a page that has some.
+DESIGN = re.compile(r"<link [^>]*sphinx-design[^>]*/>\n?|<script [^>]*design-tabs\.js[^>]*></script>\n?")
 
 REDIRECT = """\
 <!DOCTYPE html>
@@ -43,11 +47,12 @@ REDIRECT = """\
 def finish(site: Path) -> None:
     """Mend every page of ``site`` in place, take pictures out of the pages, and leave out icons that none shows."""
     icons: set[str] = set()
+    plain = plain_tokens(site / "_static" / "pygments.css")
     for page in sorted(site.rglob("*.html")):
         if "_static" in page.relative_to(site).parts:
             continue
         before = page.read_text(encoding="utf-8")
-        text = finished_page(before, site, page)
+        text = finished_page(before, site, page, plain)
         icons |= set(re.findall(r"\bfa-[\w-]+", text))
         if text != before:
             page.write_text(text, encoding="utf-8")
@@ -55,8 +60,11 @@ def finish(site: Path) -> None:
     _leave_out_icons(site / "_static", icons)
 
 
-def finished_page(text: str, site: Path, page: Path) -> str:
-    """Return the finished text of ``page``; its pictures become files of ``site``."""
+def finished_page(text: str, site: Path, page: Path, plain: Collection[str] = ()) -> str:
+    """Return the finished text of ``page``; its pictures become files of ``site``.
+
+    ``plain`` are the classes of Pygments that look like no class at all: they make up a third of a chapter's bytes.
+    """
     redirect = re.fullmatch(r'\s*<meta http-equiv="Refresh" content="0; url=([\w./-]+)" />\s*', text)
     if redirect:
         return REDIRECT.format(page=redirect[1])
@@ -64,7 +72,23 @@ def finished_page(text: str, site: Path, page: Path) -> str:
     text = DATA_URI.sub(lambda match: up + _picture(match[1], base64.b64decode(match[2]), site), text)
     for pattern, replacement in REPAIRS:
         text = pattern.sub(replacement, text)
+    if plain:
+        text = re.sub(rf'<span class="(?:{"|".join(plain)})">([^<]*)</span>', r"\1", text)
+    if not re.search(r'class="[^"]*\bsd-', text):
+        text = DESIGN.sub("", text)
     return text if page.name == "search.html" else SEARCH.sub("", text)
+
+
+def plain_tokens(sheet: Path) -> list[str]:
+    """Return the classes of tokens that ``sheet`` gives the colour that code has anyway, in both themes."""
+    if not sheet.exists():
+        return []
+    rules = re.findall(
+        r'html\[data-theme="(\w+)"\] \.highlight (?:\.(\w+) )?\{ ([^}]*) \}', sheet.read_text(encoding="utf-8")
+    )
+    base = {theme: declared.rpartition("color: ")[2] for theme, token, declared in rules if not token}
+    same = [token for theme, token, declared in rules if token and declared == f"color: {base.get(theme)}"]
+    return sorted(token for token, count in Counter(same).items() if count == len(base))
 
 
 def _picture(kind: str, content: bytes, site: Path) -> str:

@@ -38,11 +38,12 @@ MATHJAX = (
     "startup.js",
     "core.js",
     "input/tex.js",
+    "input/tex/extensions",
     "output/chtml.js",
     "output/chtml/fonts/tex.js",
+    "output/chtml/fonts/woff-v2",
     "a11y/assistive-mml.js",
 )
-MATHJAX += ("input/tex/extensions", "output/chtml/fonts/woff-v2")
 
 # In the preview of one chapter, links to the other chapters lead nowhere; every other warning still counts.
 LINKS_TO_OTHER_PAGES = ["myst.xref_missing", "ref", "toc.not_readable", "toc.not_included"]
