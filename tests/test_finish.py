@@ -63,9 +63,8 @@ def test_tokens_that_look_like_no_token_lose_their_tag(tmp_path: Path) -> None:
     rules = [("", "background: #f2f2f2; color: #080808"), (".n ", "color: #080808"), (".k ", "color: #6730C5")]
     rules += [(".p ", "color: #080808"), (".nb ", "color: #080808; font-weight: bold")]
     light = "".join(f'html[data-theme="light"] .highlight {token}{{ {rule} }} /* */\n' for token, rule in rules)
-    dark = (
-        light.replace("light", "dark").replace(".p { color: #080808", ".p { color: red").replace("#080808", "#F8F8F2")
-    )
+    dark = light.replace('"light"', '"dark"').replace(".p { color: #080808", ".p { color: red")
+    dark = dark.replace("#080808", "#F8F8F2")
     (tmp_path / "pygments.css").write_text(light + dark)
     assert plain_tokens(tmp_path / "pygments.css") == ["n"]
     code = '<span class="k">def</span> <span class="n">f</span><span class="p">(</span>'

@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 from nbformat import NotebookNode
 
+from tools.address import with_address
 from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
@@ -58,6 +59,7 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
         changed: staged files whose content is not that of the repository, by name.
     """
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    texts["_config.yml"] = with_address(texts["_config.yml"])
     texts["claims.md"] = claims_page(chapters)
     texts |= {f"chapters/{path.name}": canonical_text(without_claim_data(notebook)) for path, notebook in chapters}
     texts |= changed or {}
