@@ -1,4 +1,4 @@
-"""The weekly check of links reads Sphinx's report and the bibliography rightly. Nobody is asked: there is no network."""
+"""The weekly check of links reads Sphinx's report and the bibliography rightly. Nobody outside is asked."""
 
 import json
 import threading
