@@ -98,7 +98,7 @@ def table(cold: float, chapters: Sequence[float], text: float, usual: float) -> 
     lines += [f"| {name} | {seconds:.1f} | {limit} |" for name, seconds, limit in rows]
     lines += [
         "",
-        f"The chapters added up, as they ran side by side: {total:.1f} s. {processor()}, {os.cpu_count()} cores.",
+        f"The chapters add up to {total:.1f} s. {processor()}, {os.cpu_count()} cores.",
     ]
     return "\n".join(lines)
 
