@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help environment book pdf test serve chapter lint format text notebook release grade stamp bench bench-memory lock clean
+.PHONY: help environment book pdf test serve chapter lint format text notebook release grade stamp links bench bench-memory bench-site lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -50,12 +50,18 @@ grade: environment ## grade a folder: make grade SUBMISSIONS=folder (N=01, ROSTE
 stamp: environment ## write the repository's address into setup cells and badges
 	@$(PY) -m tools.stamp
 
+links: environment ## ask whether every page that the book links to is still there (needs a network)
+	@$(PY) -m tools.links
+
 bench: environment ## compare speed with other libraries (all problems, or QUICK=1, or ONLY=mlp)
 	@$(PY) -m benchmarks.install
 	@_build/bench-venv/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only "$(ONLY)")
 
 bench-memory: environment ## memory of each gradient against the number of steps (some minutes)
 	@$(PY) -m benchmarks.gradient_memory
+
+bench-site: environment ## how long the book takes to build, beside the usual way, and a chapter to open (some minutes)
+	@$(PY) -m benchmarks.build_speed && $(PY) -m benchmarks.page_load
 
 lock: environment ## resolve requirements.in anew into requirements.lock
 	@$(PY) -m tools.lock

@@ -43,6 +43,7 @@ CHECKS = [
     Check("ruff", [*PYTHON, "ruff", "check", "--output-format=concise", "."]),
     Check("ruff format", [*PYTHON, "ruff", "format", "--check", "."]),
     Check("mypy", [*PYTHON, "mypy"]),
+    Check("spelling", [*PYTHON, "tools.spelling"]),
     Check("unit tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests", "--ignore=tests/site"]),
     Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
     Check("site", [*PYTHON, "tools.site"], needs="notebooks"),

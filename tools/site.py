@@ -23,17 +23,30 @@ import yaml
 from nbformat import NotebookNode
 
 from tools.chapter_header import with_header
+from tools.address import with_address
 from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
 from tools.landing import landing_page
+from tools.finish import finish
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
 PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md")
 
-WITHDRAWN = 'role="doc-biblioentry"'
+# The parts of MathJax: those that _config.yml makes pages load, and what these load when a formula needs it. The usual
+# bundle also has a menu, as large as all the rest, that would ask for files which are not here.
+MATHJAX = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml/fonts/tex.js",
+    "output/chtml/fonts/woff-v2",
+    "a11y/assistive-mml.js",
+)
 
 # In the preview of one chapter, links to the other chapters lead nowhere; every other warning still counts.
 LINKS_TO_OTHER_PAGES = ["myst.xref_missing", "ref", "toc.not_readable", "toc.not_included"]
@@ -49,6 +62,7 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
     """
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
     texts["intro.md"] = landing_page(texts["intro.md"], chapters)
+    texts["_config.yml"] = with_address(texts["_config.yml"])
     texts["claims.md"] = claims_page(chapters)
     shown = [(path, with_header(path, without_claim_data(notebook))) for path, notebook in chapters]
     texts |= {f"chapters/{path.name}": canonical_text(notebook) for path, notebook in shown}
@@ -72,10 +86,10 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
 
 
 def mathjax_files() -> Iterable[tuple[str, bytes]]:
-    """Return what a page needs of MathJax: its TeX input, its HTML output, the fonts (2 MB of the package's 24)."""
+    """Return what a page needs of MathJax: see ``MATHJAX`` (under 2 MB of the package's 24)."""
     package = distribution("sphinx-mathjax-offline")
     folder = Path(str(package.locate_file("sphinx-mathjax-offline/static/mathjax")))
-    for part in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts/woff-v2"):
+    for part in MATHJAX:
         yield from _tree(folder, part)
 
 
@@ -136,11 +150,7 @@ def publish(built: Path, html: Path) -> None:
     complete = html.with_suffix(".new")
     shutil.rmtree(complete, ignore_errors=True)
     shutil.copytree(built, complete)
-    for page in complete.rglob("*.html"):
-        # docutils gives the entries of a bibliography a role that WAI-ARIA has withdrawn; in a list they are items.
-        text = page.read_text(encoding="utf-8")
-        if WITHDRAWN in text:
-            page.write_text(text.replace(WITHDRAWN, 'role="listitem"'), encoding="utf-8")
+    finish(complete)
     shutil.rmtree(html, ignore_errors=True)
     complete.rename(html)
 

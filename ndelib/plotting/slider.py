@@ -162,5 +162,8 @@ _SCRIPT = """(() => {
     image.alt = data.frames[frame].alt;
   };
   inputs.forEach(input => input.addEventListener("input", show));
+  // On the book's site the frames are files: fetch them when somebody reaches for the figure.
+  const fetchAll = () => data.frames.forEach(frame => { new Image().src = frame.src; });
+  ["pointerenter", "focusin"].forEach(event => figure.addEventListener(event, fetchAll, {once: true}));
   show();  // a browser may restore the slider's place after a reload
 })();"""

@@ -1,7 +1,6 @@
 """Every notebook, alone in an empty folder on a machine like Colab, installs the book's library and runs."""
 
 import json
-import re
 from pathlib import Path
 
 import nbclient.exceptions
@@ -12,15 +11,13 @@ from nbformat import NotebookNode
 from tools import stamp
 from tools.common import ROOT
 
+from .in_image import BLANK
 from .machine import Machine, pins
 
 pytestmark = pytest.mark.colab
 
 CHAPTERS = [path for path in stamp.notebooks(ROOT) if path.parent.name == "chapters"]
 STUDENTS = [path for path in stamp.notebooks(ROOT) if path.name == f"{path.parent.name}.ipynb"]
-
-# A line that a student fills in: `...` alone or `name = ...`
-BLANK = re.compile(r"^(.* = | *)\.\.\.$", re.MULTILINE)
 
 # A notebook that uses what chapters use; it keeps this test alive while a chapter is being rewritten.
 SMALL = [

@@ -1,32 +1,12 @@
 """Every page of the site as a reader meets it: on a desk and on a phone, by day and by night, by mouse and keyboard."""
 
-from collections.abc import Iterator
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-from tools.site import HTML
+from tests.site.pages import CHAPTERS, DESK, PAGES, PHONE, WITH_SLIDERS, opened
 
-FILES = {path.relative_to(HTML).as_posix() for path in HTML.rglob("*.html")}
-PAGES = sorted(name for name in FILES if not name.startswith("_") and name != "index.html")
-CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
-WITH_SLIDERS = [page for page in CHAPTERS if "nde-slider" in (HTML / page).read_text(encoding="utf-8")]
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-PHONE, DESK = (360, 740), (1280, 900)
-
-
-def opened(browser: Browser, address: str, size: tuple[int, int], theme: str) -> Iterator[tuple[Page, list[str]]]:
-    """Open a page; also give what it complained about: errors of scripts, and files that did not come."""
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-    page, complaints = context.new_page(), []
-    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda request: complaints.append(f"not loaded: {request.url}"))
-    page.on("response", lambda answer: answer.status >= 400 and complaints.append(f"{answer.status}: {answer.url}"))
-    page.goto(address, wait_until="networkidle")
-    yield page, complaints
-    context.close()
 
 
 def test_there_are_pages_to_look_at():
@@ -68,6 +48,7 @@ def test_a_chapter_shows_its_equations_and_pictures(browser: Browser, site: str,
         assert unrendered == 0
         for image in page.locator(".bd-article img").all():
             assert image.get_attribute("alt"), image.get_attribute("src")[:80]
+            image.scroll_into_view_if_needed()  # pictures come when they are near
             assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
 
 

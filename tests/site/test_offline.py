@@ -1,0 +1,66 @@
+"""The site needs nothing but itself: no address of others, and not even a server."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Route
+
+from tests.site.pages import CHAPTERS, DESK, PAGES, WITH_SLIDERS, opened
+from tools.site import HTML
+
+SHEETS = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.css"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_for_nothing_of_others(browser: Browser, site: str, name: str):
+    asked = []
+
+    def answer(route: Route) -> None:
+        ours = route.request.url.startswith((f"{site}/", "data:", "blob:"))
+        route.continue_() if ours else (asked.append(route.request.url), route.abort())
+
+    context = browser.new_context()
+    context.route("**/*", answer)
+    page = context.new_page()
+    page.goto(f"{site}/{name}", wait_until="networkidle")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    page.mouse.wheel(0, 100_000)
+    page.wait_for_load_state("networkidle")
+    context.close()
+    assert asked == []
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_style_sheet_names_nothing_of_others(name: str):
+    text = (HTML / name).read_text(encoding="utf-8")
+    assert re.findall(r"(?:@import|url\()\s*(?:url\()?[\"']?(?:https?:)?//[^\"')]+", text) == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_reads_from_the_disk(browser: Browser, name: str):
+    for page, complaints in opened(browser, (HTML / name).as_uri(), DESK, "light"):
+        page.wait_for_selector("mjx-container")
+        assert page.locator("mjx-merror").count() == 0
+        fonts = page.evaluate("[...document.fonts].filter(f => f.family.includes('MJX')).map(f => f.status)")
+        assert "loaded" in fonts
+        assert "error" not in fonts
+        if name in WITH_SLIDERS:
+            figure = page.locator(".nde-slider").first
+            image = figure.locator("img")
+            figure.scroll_into_view_if_needed()
+            before = image.get_attribute("src")
+            figure.locator("input").first.focus()
+            page.keyboard.press("ArrowRight")
+            assert image.get_attribute("src") != before
+            assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+        assert complaints == []
+
+
+def test_the_search_works_from_the_disk(browser: Browser):
+    address = f"{(HTML / 'search.html').as_uri()}?q=odeint"
+    for page, _ in opened(browser, address, DESK, "light"):
+        page.wait_for_selector("#search-results li a")
+        target = page.locator("#search-results li a").first.evaluate("link => link.href")
+        assert Path(unquote(urlsplit(target).path)).is_file()
