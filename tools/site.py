@@ -10,6 +10,7 @@ The site is built aside and moved to ``_build/html`` when it is complete; when a
 
 import argparse
 import filecmp
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from tools.execute import bring_up_to_date, executed_chapter, library_key
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
-PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md")
+PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md", "glossary.md")
 
 WITHDRAWN = 'role="doc-biblioentry"'
 
@@ -45,7 +46,8 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
         folder: where to write; files there that do not belong to the site any more are removed.
         changed: staged files whose content is not that of the repository, by name.
     """
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    pages = [*PAGES, *(relative(path) for path in (ROOT / "api").glob("*.md"))]
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in pages}
     texts["claims.md"] = claims_page(chapters)
     texts |= {f"chapters/{path.name}": canonical_text(without_claim_data(notebook)) for path, notebook in chapters}
     texts |= changed or {}
@@ -101,8 +103,9 @@ def jupyter_book(sources: Path, workplace: Path, log: Path, *options: str) -> bo
     """Let Jupyter Book build ``sources`` in ``workplace`` and write what it says to ``log``; say whether it could."""
     workplace.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "-q", *options, str(sources)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the book's own extensions, and the ndelib it documents
     with log.open("w", encoding="utf-8") as said:
-        done = subprocess.run([*command, "--path-output", str(workplace)], stdout=said, stderr=said)
+        done = subprocess.run([*command, "--path-output", str(workplace)], stdout=said, stderr=said, env=environment)
     return done.returncode == 0
 
 
