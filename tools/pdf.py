@@ -66,10 +66,20 @@ def settings() -> dict[str, Any]:
         "fontpkg": PREAMBLE,
         "extraclassoptions": "openany,oneside",
         "fncychap": "",
+        "makeindex": "",  # the glossary's words would fill an index that needs one more program
+        "printindex": "",
         "sphinxsetup": "verbatimwrapslines=true, verbatimforcewraps=true",
     }
     config["sphinx"]["config"]["latex_show_urls"] = "no"
     return config
+
+
+def contents() -> dict[str, Any]:
+    """Return what is in the PDF: all but the reference of the library, which is for looking things up on a screen."""
+    toc: dict[str, Any] = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    for part in toc["parts"]:
+        part["chapters"] = [page for page in part["chapters"] if not page["file"].startswith("api/")]
+    return toc
 
 
 def for_print(notebook: NotebookNode) -> NotebookNode:
@@ -166,6 +176,7 @@ def build_pdf(pdf: Path = PDF) -> list[str]:
         chapters = executed(all_chapters())
         changed = {
             "_config.yml": yaml.safe_dump(settings(), allow_unicode=True),
+            "_toc.yml": yaml.safe_dump(contents(), allow_unicode=True, sort_keys=False),
             "claims.md": with_long_tables(claims_page(chapters)),
         }
         stage([(path, for_print(notebook)) for path, notebook in chapters], SOURCES, changed)

@@ -10,6 +10,7 @@ The site is built aside and moved to ``_build/html`` when it is complete; when a
 
 import argparse
 import filecmp
+import os
 import re
 import shutil
 import subprocess
@@ -28,12 +29,23 @@ from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
-from tools.landing import landing_page
 from tools.finish import finish
+from tools.landing import landing_page
+from tools.theorems_page import theorems_page
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
-PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md")
+PAGES = (
+    "_config.yml",
+    "_toc.yml",
+    "references.bib",
+    "intro.md",
+    "contents.md",
+    "lecturers.md",
+    "references.md",
+    "glossary.md",
+    "notation.md",
+)
 
 # The parts of MathJax: those that _config.yml makes pages load, and what these load when a formula needs it. The usual
 # bundle also has a menu, as large as all the rest, that would ask for files which are not here.
@@ -60,10 +72,12 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
         folder: where to write; files there that do not belong to the site any more are removed.
         changed: staged files whose content is not that of the repository, by name.
     """
-    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    pages = [*PAGES, *(relative(path) for path in (ROOT / "api").glob("*.md"))]
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in pages}
     texts["intro.md"] = landing_page(texts["intro.md"], chapters)
     texts["_config.yml"] = with_address(texts["_config.yml"])
     texts["claims.md"] = claims_page(chapters)
+    texts["theorems.md"] = theorems_page(chapters)
     shown = [(path, with_header(path, without_claim_data(notebook))) for path, notebook in chapters]
     texts |= {f"chapters/{path.name}": canonical_text(notebook) for path, notebook in shown}
     texts |= changed or {}
@@ -120,8 +134,9 @@ def jupyter_book(sources: Path, workplace: Path, log: Path, *options: str) -> bo
     """Let Jupyter Book build ``sources`` in ``workplace`` and write what it says to ``log``; say whether it could."""
     workplace.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.executable).parent / "jupyter-book"), "build", "-q", *options, str(sources)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the book's own extensions, and the ndelib it documents
     with log.open("w", encoding="utf-8") as said:
-        done = subprocess.run([*command, "--path-output", str(workplace)], stdout=said, stderr=said)
+        done = subprocess.run([*command, "--path-output", str(workplace)], stdout=said, stderr=said, env=environment)
     return done.returncode == 0
 
 
