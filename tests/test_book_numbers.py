@@ -1,4 +1,4 @@
-"""Theorems and exercises carry the number of their chapter, and a build after which nothing changed rewrites no page."""
+"""Theorems and exercises carry the number of their chapter; a build after which nothing changed rewrites no page."""
 
 from types import SimpleNamespace
 from typing import Any
