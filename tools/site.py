@@ -27,10 +27,21 @@ from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
+from tools.theorems_page import theorems_page
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"
-PAGES = ("_config.yml", "_toc.yml", "references.bib", "intro.md", "contents.md", "lecturers.md", "references.md", "glossary.md")
+PAGES = (
+    "_config.yml",
+    "_toc.yml",
+    "references.bib",
+    "intro.md",
+    "contents.md",
+    "lecturers.md",
+    "references.md",
+    "glossary.md",
+    "notation.md",
+)
 
 WITHDRAWN = 'role="doc-biblioentry"'
 
@@ -49,6 +60,7 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
     pages = [*PAGES, *(relative(path) for path in (ROOT / "api").glob("*.md"))]
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in pages}
     texts["claims.md"] = claims_page(chapters)
+    texts["theorems.md"] = theorems_page(chapters)
     texts |= {f"chapters/{path.name}": canonical_text(without_claim_data(notebook)) for path, notebook in chapters}
     texts |= changed or {}
     files = {name: text.encode() for name, text in texts.items()}

@@ -8,6 +8,7 @@ a bracket, such as *order (of a method)*, is looked up but never marked: its wor
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -71,7 +72,7 @@ def _is_prose(text: nodes.Text) -> bool:
     """Say whether ``text`` stands directly in a paragraph: no heading, code, formula, link, emphasis or caption."""
     if not isinstance(text.parent, nodes.paragraph):
         return False
-    node: nodes.Node | None = text.parent
+    node = text.parent
     while node := node.parent:
         if isinstance(node, (nodes.table, nodes.figure, nodes.footnote, nodes.topic)):
             return False
@@ -114,7 +115,8 @@ def depart(translator: HTML5Translator, node: TermMark) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect to Sphinx."""
+    """Connect to Sphinx; a change of this file makes all pages again."""
+    app.add_config_value("sphinx_glossary", Path(__file__).read_text(encoding="utf-8"), "env")
     app.add_node(TermMark, html=(visit, depart))
     app.connect("doctree-resolved", on_resolved)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

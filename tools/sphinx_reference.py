@@ -6,7 +6,7 @@ which chapters cite it.
 """
 
 import re
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import sphinx_codeautolink.extension
@@ -16,11 +16,16 @@ from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
+from sphinx_codeautolink.extension import SphinxCodeAutoLink
+from sphinx_codeautolink.extension.backref import DetailsNode, SummaryNode
 from sphinx_codeautolink.extension.block import CodeBlockAnalyser
+from sphinxcontrib.bibtex.domain import BibtexDomain
 
 CHAPTERS = "chapters/"
-COLLECTING = ("api/", "references")
-"""Pages that say where in the chapters something is used: they are made again when a chapter changes."""
+COLLECTING = ("api/", "references", "theorems")
+"""Pages that say where in the chapters something is: they are made again when a chapter changes."""
+TARGETS = ("api/", "glossary", "references")
+"""Pages that chapters lead to by links that no author wrote: a change of theirs makes the chapters again."""
 
 
 class ChapterAnalyser(CodeBlockAnalyser):
@@ -111,11 +116,26 @@ def _is_inside(node: nodes.Node, kind: type[nodes.Node]) -> bool:
     return False
 
 
+def list_uses(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Turn sphinx-codeautolink's tables of the places that use a name, which stand in paragraphs, into lists."""
+    for table in list(document.findall(DetailsNode)):
+        links = [row.next_node(nodes.reference) for row in table.findall(nodes.row)]
+        items = [nodes.list_item("", nodes.paragraph("", "", link)) for link in links]
+        uses = DetailsNode("", SummaryNode("", "Used in the chapters"), nodes.bullet_list("", *items))
+        table.parent.replace_self(uses)
+
+
+def use_public_names(app: Sphinx, env: BuildEnvironment) -> None:
+    """Tell sphinx-codeautolink where a name has its entry that is defined in one module and offered in another."""
+    objects = cast(PythonDomain, env.get_domain("py")).objects
+    app.config.codeautolink_inventory_map |= {name: entry.node_id for name, entry in objects.items() if entry.aliased}
+
+
 def say_who_cites(app: Sphinx, document: nodes.document, page: str) -> None:
     """Add to each work in the bibliography the chapters that cite it, with a link to the first place in each."""
     if app.builder.format != "html":
         return
-    keys = {citation.citation_id: citation.key for citation in app.env.get_domain("cite").citations}
+    keys = {citation.citation_id: citation.key for citation in cast(BibtexDomain, app.env.get_domain("cite")).citations}
     for entry in document.findall(nodes.citation):
         places = _first_citations(app.env, next(keys[name] for name in entry["ids"] if name in keys))
         if not places:
@@ -131,7 +151,7 @@ def say_who_cites(app: Sphinx, document: nodes.document, page: str) -> None:
 def _first_citations(env: BuildEnvironment, key: str) -> list[tuple[str, str]]:
     """Return the chapters that cite the work, in their order, and the anchor of the first citation in each."""
     found: dict[str, tuple[int, str]] = {}
-    for reference in env.get_domain("cite").citation_refs:
+    for reference in cast(BibtexDomain, env.get_domain("cite")).citation_refs:
         if key in {target.key for target in reference.targets} and reference.docname.startswith(CHAPTERS):
             place = (reference.line, reference.citation_ref_id)
             found[reference.docname] = min(place, found.get(reference.docname, place))
@@ -142,21 +162,35 @@ def _number(env: BuildEnvironment, chapter: str) -> str:
     return env.titles[chapter].astext().split()[0]
 
 
-def outdated(
-    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
-) -> Iterator[str]:
+def outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]) -> set[str]:
     """Name the pages that have to be made again, with the pages that changed."""
-    if any(page.startswith((CHAPTERS, "api/", "glossary")) for page in added | changed | removed):
-        yield from (page for page in env.found_docs if page.startswith((CHAPTERS, *COLLECTING)))
+    pages = added | changed | removed
+    if added or removed:
+        return set(env.found_docs)  # the navigation of every page lists them
+    again: tuple[str, ...] = COLLECTING if any(page.startswith(CHAPTERS) for page in pages) else ()
+    again += (CHAPTERS,) if any(page.startswith(TARGETS) for page in pages) else ()
+    return {page for page in env.found_docs if page.startswith(again)} if again else set()
+
+
+def link_again(app: Sphinx, page: str, *_: object) -> None:
+    """Have the code of every page that is written linked; sphinx-codeautolink knows only those whose source changed."""
+    for listener in app.events.listeners["build-finished"]:
+        extension = getattr(listener.handler, "__self__", None)
+        if isinstance(extension, SphinxCodeAutoLink):
+            extension.outdated_docs.add(str(Path(page)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect to Sphinx."""
-    sphinx_codeautolink.extension.CodeBlockAnalyser = ChapterAnalyser  # type: ignore[misc]
+    """Connect to Sphinx; a change of this file makes all pages again."""
+    app.add_config_value("sphinx_reference", Path(__file__).read_text(encoding="utf-8"), "env")
+    sphinx_codeautolink.extension.CodeBlockAnalyser = ChapterAnalyser
     app.connect("autodoc-process-docstring", escape_docstring, priority=100)
     app.connect("autodoc-process-docstring", show_colons, priority=900)
     app.connect("missing-reference", find_by_short_name)
+    app.connect("env-updated", use_public_names, priority=400)
     app.connect("doctree-resolved", link_names)
+    app.connect("doctree-resolved", list_uses, priority=900)
     app.connect("doctree-resolved", say_who_cites)
+    app.connect("html-page-context", link_again)
     app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
