@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help environment book pdf test serve chapter lint format text notebook release grade stamp links bench bench-memory bench-site lock clean
+.PHONY: help environment book pdf epub test serve chapter lint format text notebook release grade stamp links bench bench-memory bench-site lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -20,6 +20,9 @@ test: environment ## everything that CI runs: lint, types, tests, every notebook
 
 pdf: environment ## the book as a PDF (needs LaTeX: see README)
 	@$(PY) -m tools.pdf
+
+epub: environment ## the book as an EPUB
+	@$(PY) -m tools.epub
 
 serve: environment ## the site at a local address, rebuilt as you edit
 	@$(PY) -m tools.serve
