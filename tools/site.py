@@ -23,8 +23,8 @@ from pathlib import Path
 import yaml
 from nbformat import NotebookNode
 
-from tools.chapter_header import with_header
 from tools.address import with_address
+from tools.chapter_header import with_header
 from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
