@@ -93,6 +93,18 @@ function afterPaper() {
   });
 }
 
+/* --- Formulas wider than the page: they scroll, by the keyboard too --------------------------------------------- */
+
+function wideFormulas() {
+  document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
+  });
+}
+
+addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => document.fonts.ready).then(wideFormulas));
+addEventListener("resize", wideFormulas);
+addEventListener("toggle", wideFormulas, { capture: true }); // a drop-down that opens
 addEventListener("beforeprint", beforePaper);
 addEventListener("afterprint", afterPaper);
 matchMedia("print").addEventListener("change", (print) => (print.matches ? beforePaper : afterPaper)());

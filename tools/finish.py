@@ -27,6 +27,11 @@ REPAIRS = [
     # the icons from screen readers.
     (re.compile(r'<script [^>]*src="[^"]*/fontawesome\.js[^"]*"></script>'), ""),
     (re.compile(r'<(i|span) class="(?=[^"]*\bfa[srb-])'), r'<\1 aria-hidden="true" class="'),
+    # The theme's button that unfolds the pages below another one has an icon and no name.
+    (re.compile(r'<summary>(?=<span class="toctree-toggle")'), '<summary aria-label="The pages below this one">'),
+    # Sphinx writes a field of several paragraphs, such as what a function returns, as paragraphs inside of one.
+    (re.compile(r"<p>(?=<p>)"), ""),
+    (re.compile(r"(?<=</p>)\s*</p>"), ""),
     # Pictures in the text know their width and height, so the page does not jump when they come late.
     (re.compile(r'<img src="(?=[^"]*\b_images/)'), '<img loading="lazy" src="'),
 ]

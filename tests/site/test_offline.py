@@ -41,7 +41,7 @@ def test_a_style_sheet_names_nothing_of_others(name: str):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_reads_from_the_disk(browser: Browser, name: str):
     for page, complaints in opened(browser, (HTML / name).as_uri(), DESK, "light"):
-        page.wait_for_selector("mjx-container")
+        page.wait_for_selector("mjx-container", state="attached")  # the first may be in a tip
         assert page.locator("mjx-merror").count() == 0
         fonts = page.evaluate("[...document.fonts].filter(f => f.family.includes('MJX')).map(f => f.status)")
         assert "loaded" in fonts

@@ -40,7 +40,7 @@ def test_a_page_fits_a_phone(browser: Browser, site: str, name: str):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_shows_its_equations_and_pictures(browser: Browser, site: str, name: str):
     for page, _ in opened(browser, f"{site}/{name}", DESK, "light"):
-        page.wait_for_selector("mjx-container")
+        page.wait_for_selector("mjx-container", state="attached")  # the first may be in a tip
         assert page.locator("mjx-merror").count() == 0
         unrendered = page.evaluate(
             "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"

@@ -10,7 +10,7 @@ from tests.site.pages import DESK, PAGES, opened
 QUERIES = {
     "trace determinant rule": "chapters/01_vector_fields.html",
     "gradient flow": "chapters/01_vector_fields.html",
-    "odeint": "chapters/03_solving_odes.html",
+    "odeint": "api/ndelib.html",
     "dense output": "chapters/03_solving_odes.html",
     "stiff": "chapters/04_stiff_and_symplectic.html",
     "symplectic": "chapters/04_stiff_and_symplectic.html",
