@@ -61,6 +61,7 @@ def finish(site: Path) -> None:
         icons |= set(re.findall(r"\bfa-[\w-]+", text))
         if text != before:
             page.write_text(text, encoding="utf-8")
+    _mend_excerpts(site / "_static" / "searchtools.js")
     _mend_style_of_proofs(site / "_static" / "proof.css")
     _leave_out_icons(site / "_static", icons)
 
@@ -104,6 +105,13 @@ def _picture(kind: str, content: bytes, site: Path) -> str:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
     return name
+
+
+def _mend_excerpts(script: Path) -> None:
+    """Let the search take its excerpts from the text: what the theme calls the main part begins with its buttons."""
+    if script.exists():
+        text = script.read_text(encoding="utf-8")
+        script.write_text(text.replace('[role="main"]', "article.bd-article"), encoding="utf-8")
 
 
 def _mend_style_of_proofs(sheet: Path) -> None:

@@ -42,6 +42,10 @@ def test_a_chapter_shows_its_equations_and_pictures(browser: Browser, site: str,
     for page, _ in opened(browser, f"{site}/{name}", DESK, "light"):
         page.wait_for_selector("mjx-container", state="attached")  # the first may be in a tip
         assert page.locator("mjx-merror").count() == 0
+        page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+        cut = "formula => formula.scrollWidth > formula.clientWidth + 1"
+        formulas = page.locator('mjx-container[display="true"]')
+        assert formulas.evaluate_all(f"formulas => formulas.filter({cut}).map(formula => formula.innerText)") == []
         unrendered = page.evaluate(
             "[...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
         )

@@ -36,6 +36,14 @@ def test_a_search_finds_the_page(browser: Browser, site: str, query: str):
     assert QUERIES[query] in results(browser, site, query)[:2]
 
 
+def test_an_excerpt_is_of_the_text(browser: Browser, site: str):
+    for page, _ in opened(browser, f"{site}/search.html?q=symplectic", DESK, "light"):
+        excerpt = page.locator("#search-results p.context").first
+        excerpt.wait_for()
+        assert "symplectic" in excerpt.inner_text().lower()
+        assert ".ipynb" not in page.locator("#search-results").inner_text()
+
+
 def test_there_are_ten_queries_for_pages_that_exist():
     assert len(QUERIES) >= 10
     assert set(QUERIES.values()) <= set(PAGES)
