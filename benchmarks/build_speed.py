@@ -34,9 +34,9 @@ def copy_of_the_book(folder: Path, chapters: Sequence[Path]) -> Path:
     wanted = {path.stem for path in chapters}
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     for part in toc["parts"]:
-        files = [page["file"] for page in part["chapters"]]
-        kept = [name for name in files if not name.startswith("chapters/") or Path(name).name in wanted]
-        part["chapters"] = [{"file": name} for name in kept]
+        pages = [(page, page["file"]) for page in part["chapters"]]
+        kept = [page for page, name in pages if not name.startswith("chapters/") or Path(name).name in wanted]
+        part["chapters"] = kept
     toc["parts"] = [part for part in toc["parts"] if part["chapters"]]
     (book / "_toc.yml").write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     for path in (book / "chapters").glob("*.ipynb"):

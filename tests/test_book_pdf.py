@@ -8,7 +8,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from ndelib.claims import claim
 from tools.claims_page import MIME_TYPE
-from tools.pdf import as_a_book, faults, for_print, with_long_tables
+from tools.common import ROOT
+from tools.pdf import as_a_book, faults, for_print, preface, with_long_tables
 
 PNG = base64.b64encode(b"picture").decode()
 
@@ -91,3 +92,10 @@ def test_what_a_reader_would_see_is_told():
     found = faults(log)
     assert len(found) == 3
     assert "1.5pt" not in "".join(found)
+
+
+def test_the_landing_page_becomes_a_preface_without_sections_that_would_be_chapters():
+    text = preface((ROOT / "intro.md").read_text(encoding="utf-8"))
+    assert text.startswith("# Neural Differential Equations\n\nA deep network is")
+    assert "every" in text.lower()
+    assert not re.search(r"^##|<!--|:::|make book", text, re.MULTILINE)

@@ -19,7 +19,7 @@ from tools.chapters import all_chapters
 from tools.claims_page import claims_page
 from tools.common import BUILD, ROOT, Problem, run_program, step
 from tools.execute import bring_up_to_date
-from tools.pdf import for_print
+from tools.pdf import for_print, preface
 from tools.site import executed, first_fault, jupyter_book, stage
 
 SOURCES = BUILD / "epub-src"
@@ -66,6 +66,7 @@ def build_epub(epub: Path = EPUB) -> None:
         chapters = executed(all_chapters())
         changed = {
             "_config.yml": yaml.safe_dump(settings(), allow_unicode=True),
+            "intro.md": preface((ROOT / "intro.md").read_text(encoding="utf-8")),
             "claims.md": claims_page(chapters),
         }
         stage([(path, for_print(notebook)) for path, notebook in chapters], SOURCES, changed)

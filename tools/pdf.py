@@ -71,6 +71,7 @@ def settings() -> dict[str, Any]:
         "sphinxsetup": "verbatimwrapslines=true, verbatimforcewraps=true",
     }
     config["sphinx"]["config"]["latex_show_urls"] = "no"
+    config["sphinx"]["config"]["latex_domain_indices"] = False  # theorems have a list of their own
     return config
 
 
@@ -80,6 +81,18 @@ def contents() -> dict[str, Any]:
     for part in toc["parts"]:
         part["chapters"] = [page for page in part["chapters"] if not page["file"].startswith("api/")]
     return toc
+
+
+def preface(landing: str) -> str:
+    """Return what paper keeps of the ``landing`` page, in MyST: what the book is. The rest leads to other pages."""
+    promise = re.search(r"^:::\{div\} nde-promise\n(.+?)\n\n", landing, re.DOTALL | re.MULTILINE)
+    title, different = (
+        landing.partition("\n# ")[2].partition("\n")[0],
+        landing.partition("## What is different here\n")[2],
+    )
+    if promise is None or not different:
+        raise Problem("intro.md has no promise, or no section 'What is different here', for the books on paper")
+    return f"# {title}\n\n{promise[1]}\n\n{different.strip()}\n"
 
 
 def for_print(notebook: NotebookNode) -> NotebookNode:
@@ -177,6 +190,7 @@ def build_pdf(pdf: Path = PDF) -> list[str]:
         changed = {
             "_config.yml": yaml.safe_dump(settings(), allow_unicode=True),
             "_toc.yml": yaml.safe_dump(contents(), allow_unicode=True, sort_keys=False),
+            "intro.md": preface((ROOT / "intro.md").read_text(encoding="utf-8")),
             "claims.md": with_long_tables(claims_page(chapters)),
         }
         stage([(path, for_print(notebook)) for path, notebook in chapters], SOURCES, changed)
