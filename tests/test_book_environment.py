@@ -67,6 +67,25 @@ def test_a_broken_installation_is_not_taken_for_a_complete_one(
     assert not (tmp_path / "installed-from").exists()
 
 
+def test_a_lock_that_changes_while_pip_works_is_installed_next_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("before")
+    monkeypatch.setattr(environment, "ROOT", str(tmp_path))
+    monkeypatch.setattr(environment, "VENV", str(tmp_path / "venv"))
+    monkeypatch.setattr(environment, "STAMP", str(tmp_path / "stamp"))
+
+    def pip(command: list[str], **options: object) -> int:
+        (tmp_path / "requirements.lock").write_text("after")
+        return 0
+
+    monkeypatch.setattr(environment.subprocess, "call", pip)
+    wanted = environment.wanted_state()
+    environment.install()
+    assert environment.installed_state() == wanted != environment.wanted_state()
+
+
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_python_that_was_chosen_once_stays_until_another_is_chosen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: bool

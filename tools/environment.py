@@ -76,7 +76,8 @@ def install() -> None:
     """Create the environment, install the locked versions, and ndelib itself in place."""
     check_modules()
     unregister_git_filter()
-    if installed_state().splitlines()[:2] != wanted_state().splitlines()[:2]:
+    wanted = wanted_state()  # of now: who edits the lock while pip works wants another installation
+    if installed_state().splitlines()[:2] != wanted.splitlines()[:2]:
         print("== Creating the environment .venv", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
         if not succeeds([sys.executable, "-m", "venv", VENV]):
@@ -90,7 +91,7 @@ def install() -> None:
     if subprocess.call([*pip, "--no-deps", "--no-build-isolation", "--editable", ROOT]) != 0:
         raise Problem("Installing ndelib failed; pip says why above.")
     with open(STAMP, "w", encoding="utf-8") as file:
-        file.write(wanted_state())
+        file.write(wanted)
 
 
 def register_git_filter() -> None:
