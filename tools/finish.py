@@ -108,10 +108,14 @@ def _picture(kind: str, content: bytes, site: Path) -> str:
 
 
 def _mend_excerpts(script: Path) -> None:
-    """Let the search take its excerpts from the text: what the theme calls the main part begins with its buttons."""
+    """Let the search take its excerpts from the text.
+
+    What the theme calls the main part begins with its buttons, and a chapter's text with when it was executed.
+    """
     if script.exists():
         text = script.read_text(encoding="utf-8")
-        script.write_text(text.replace('[role="main"]', "article.bd-article"), encoding="utf-8")
+        text = text.replace('[role="main"]', "article.bd-article")
+        script.write_text(text.replace('[".headerlink"', '[".nde-chapter-header", ".headerlink"'), encoding="utf-8")
 
 
 def _mend_style_of_proofs(sheet: Path) -> None:
