@@ -162,7 +162,7 @@ def test_the_header_stands_under_the_title_and_takes_the_badge_in(tmp_path: Path
     notebook.cells.insert(1, new_markdown_cell("[Open in Colab](…)", metadata={"tags": ["colab-badge"]}))
     before = canonical_text(notebook)
     shown = with_header(Path("07_a.ipynb"), notebook, tmp_path)
-    assert shown.cells[0].source.startswith("# 7 A chapter\n\n::::{only} html\n")
+    assert shown.cells[0].source.startswith("# 7 A chapter\n\n::::{only} html and not epub\n")
     assert shown.cells[0].source.endswith("::::\n\nA question.")
     assert len(shown.cells) == len(notebook.cells) - 1
     assert canonical_text(notebook) == before

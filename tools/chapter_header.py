@@ -103,7 +103,7 @@ def header(path: Path, notebook: NotebookNode, run: Execution | None, root: Path
     assignment = f"exercises/{path.stem}/{path.stem}.ipynb"
     links += [f"{{download}}`Graded assignment <../{assignment}>`"] if (root / assignment).exists() else []
     lines = [*(f"{line}\n" for line in told), *([" ".join(links)] if links else [])]
-    return "\n".join(["::::{only} html", ":::{div} nde-chapter-header", *lines, ":::", "::::"])
+    return "\n".join(["::::{only} html and not epub", ":::{div} nde-chapter-header", *lines, ":::", "::::"])
 
 
 def with_header(path: Path, notebook: NotebookNode, executed: Path = EXECUTED) -> NotebookNode:
