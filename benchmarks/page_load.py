@@ -5,12 +5,12 @@ something, when the page could be used (all of its structure read), when it was 
 last formula: medians, in milliseconds since the page was asked for.
 """
 
-import shutil
 import statistics
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tools.browser import find_chromium, sandbox_options
 from tools.common import Problem, run_program
 from tools.site import HTML
 
@@ -45,7 +45,7 @@ def times(browser: Browser, page: Path) -> list[float]:
 def main() -> None:
     """Measure every chapter, and print a table."""
     pages = sorted((HTML / "chapters").glob("*.html"))
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    executable = find_chromium()
     if not pages or executable is None:
         raise Problem("there is no site, or no Chromium: run 'make book', and see README for Chromium")
     print(f"| chapter | {' | '.join(MOMENTS)} |", "|---|" + "---:|" * len(MOMENTS), sep="\n")
@@ -53,7 +53,7 @@ def main() -> None:
         for page in pages:
             visits = []
             for _ in range(ROUNDS):  # a new browser each time: its caches are as cold as they get
-                browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+                browser = playwright.chromium.launch(executable_path=executable, args=sandbox_options())
                 visits.append(times(browser, page))
                 browser.close()
             medians = map(statistics.median, zip(*visits, strict=True))

@@ -86,10 +86,8 @@ def contents() -> dict[str, Any]:
 def preface(landing: str) -> str:
     """Return what paper keeps of the ``landing`` page, in MyST: what the book is. The rest leads to other pages."""
     promise = re.search(r"^:::\{div\} nde-promise\n(.+?)\n\n", landing, re.DOTALL | re.MULTILINE)
-    title, different = (
-        landing.partition("\n# ")[2].partition("\n")[0],
-        landing.partition("## What is different here\n")[2],
-    )
+    title = landing.partition("\n# ")[2].partition("\n")[0]
+    different = landing.partition("## What is different here\n")[2]
     if promise is None or not different:
         raise Problem("intro.md has no promise, or no section 'What is different here', for the books on paper")
     return f"# {title}\n\n{promise[1]}\n\n{different.strip()}\n"

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -74,18 +74,21 @@ def stage(chapters: Sequence[tuple[Path, NotebookNode]], folder: Path, changed: 
     """
     pages = [*PAGES, *(relative(path) for path in (ROOT / "api").glob("*.md"))]
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in pages}
-    texts["intro.md"] = landing_page(texts["intro.md"], chapters)
-    texts["_config.yml"] = with_address(texts["_config.yml"])
-    texts["claims.md"] = claims_page(chapters)
-    texts["theorems.md"] = theorems_page(chapters)
+    changed = changed or {}
+    made: dict[str, Callable[[], str]] = {
+        "intro.md": lambda: landing_page(texts["intro.md"], chapters),
+        "_config.yml": lambda: with_address(texts["_config.yml"]),
+        "claims.md": lambda: claims_page(chapters),
+        "theorems.md": lambda: theorems_page(chapters),
+    }
+    texts |= {name: make() for name, make in made.items() if name not in changed}
     shown = [(path, with_header(path, without_claim_data(notebook))) for path, notebook in chapters]
     texts |= {f"chapters/{path.name}": canonical_text(notebook) for path, notebook in shown}
-    texts |= changed or {}
+    texts |= changed
     files = {name: text.encode() for name, text in texts.items()}
     students = [folder / f"{folder.name}.ipynb" for folder in (ROOT / "exercises").glob("[0-9][0-9]_*")]
-    files |= {
-        relative(path): path.read_bytes() for path in students if path.exists()
-    }  # chapters offer them to download, and themselves, as they are in the repository
+    # Chapters offer these to download: the students' notebooks, and themselves, as they are in the repository.
+    files |= {relative(path): path.read_bytes() for path in students if path.exists()}
     files |= {f"notebooks/{path.name}": path.read_bytes() for path, _ in chapters if path.exists()}
     files |= {f"_static/{name}": content for name, content in _tree(ROOT / "_static")}
     files |= {f"_extra/_static/mathjax/{name}": content for name, content in mathjax_files()}

@@ -3,13 +3,13 @@
 import functools
 import http.server
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tools.browser import find_chromium, sandbox_options
 from tools.site import HTML
 
 # A test must not wait for services that the browser itself would like to reach.
@@ -38,12 +38,11 @@ def site() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start Chromium, the system's own; skip where there is none, but not in CI."""
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    executable = find_chromium()
     if executable is None:
         missing = "no Chromium on this machine (Debian: apt install chromium), so nobody looked at the site"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
     with sync_playwright() as playwright:
-        sandbox = [] if os.name == "nt" or os.geteuid() else ["--no-sandbox"]  # root has no sandbox
-        browser = playwright.chromium.launch(executable_path=executable, args=[*QUIET, *sandbox])
+        browser = playwright.chromium.launch(executable_path=executable, args=[*QUIET, *sandbox_options()])
         yield browser
         browser.close()

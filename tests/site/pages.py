@@ -13,9 +13,14 @@ WITH_SLIDERS = [page for page in CHAPTERS if "nde-slider" in (HTML / page).read_
 PHONE, DESK = (360, 740), (1280, 900)
 
 
-def opened(browser: Browser, address: str, size: tuple[int, int], theme: str) -> Iterator[tuple[Page, list[str]]]:
-    """Open a page; also give what it complained about: errors of scripts, and files that did not come."""
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+def opened(
+    browser: Browser, address: str, size: tuple[int, int] = DESK, theme: str = "light", **options: object
+) -> Iterator[tuple[Page, list[str]]]:
+    """Open a page; also give what it complained about: errors of scripts, and files that did not come.
+
+    ``options`` are playwright's for a context, such as ``reduced_motion``.
+    """
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme, **options)
     page, complaints = context.new_page(), []
     page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -1,15 +1,11 @@
 """What makes the site pleasant, as far as a browser can tell: the landing page, type, headers, the way on, paper."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.site.pages import CHAPTERS, DESK, PHONE, opened
 from tools.chapter_graph import all_of, read_plan, without_shortcuts
 from tools.site import HTML
-
-CHAPTERS = sorted(path.name for path in (HTML / "chapters").glob("*.html"))
-DESK, PHONE = (1280, 900), (360, 740)
 
 PLACES = (
     "[...document.querySelectorAll('.nde-points circle')].map(c => c.getAttribute('cx') + ' ' + c.getAttribute('cy'))"
@@ -28,14 +24,6 @@ LETTERS_A_LINE = """() => [...document.querySelectorAll('.bd-article section > p
     .map(([letters, lines]) => letters / (lines - 0.5))"""
 
 
-def opened(browser: Browser, address: str, size: tuple[int, int] = DESK, **options: str) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-    page = context.new_page()
-    page.goto(address, wait_until="networkidle")
-    yield page
-    context.close()
-
-
 def moves(page: Page) -> bool:
     """Tell whether the points of the figure are elsewhere within a few seconds; they rest at both ends of their way."""
     before = page.evaluate(PLACES)
@@ -50,7 +38,7 @@ def moves(page: Page) -> bool:
 
 
 def test_one_screen_says_what_the_book_is_and_where_to_begin(browser: Browser, site: str):
-    for page in opened(browser, f"{site}/intro.html"):
+    for page, _ in opened(browser, f"{site}/intro.html"):
         for selector in (
             ".bd-article h1",
             ".nde-hero svg",
@@ -65,7 +53,7 @@ def test_one_screen_says_what_the_book_is_and_where_to_begin(browser: Browser, s
 
 
 def test_the_figure_moves_and_stops_by_its_button_and_by_its_slider(browser: Browser, site: str):
-    for page in opened(browser, f"{site}/intro.html", reduced_motion="no-preference"):
+    for page, _ in opened(browser, f"{site}/intro.html", reduced_motion="no-preference"):
         button, slider = page.locator(".nde-hero button"), page.locator(".nde-hero input")
         assert moves(page)
         button.focus()
@@ -80,7 +68,7 @@ def test_the_figure_moves_and_stops_by_its_button_and_by_its_slider(browser: Bro
 
 
 def test_the_figure_stands_still_for_those_who_ask_for_it_and_can_still_be_used(browser: Browser, site: str):
-    for page in opened(browser, f"{site}/intro.html", reduced_motion="reduce"):
+    for page, _ in opened(browser, f"{site}/intro.html", reduced_motion="reduce"):
         assert not moves(page)
         ends = page.evaluate(PLACES)
         page.locator(".nde-hero input").fill("0")
@@ -92,9 +80,9 @@ def test_the_figure_stands_still_for_those_who_ask_for_it_and_can_still_be_used(
 
 @pytest.mark.parametrize("size", [DESK, PHONE])
 def test_the_graph_leads_to_the_chapters_that_exist(browser: Browser, site: str, size: tuple[int, int]):
-    for page in opened(browser, f"{site}/intro.html", size):
+    for page, _ in opened(browser, f"{site}/intro.html", size):
         links = page.locator(".nde-graph a")
-        assert [link.get_attribute("href") for link in links.all()] == [f"chapters/{name}" for name in CHAPTERS]
+        assert [link.get_attribute("href") for link in links.all()] == CHAPTERS
         entries = page.locator(".nde-graph li")
         assert entries.count() == 30
         for entry in entries.all():
@@ -112,7 +100,7 @@ def test_the_graph_shows_the_way_to_a_chapter_by_mouse_and_by_keyboard(browser: 
         return {number}.union(*(way(need) for need in needs[number]))
 
     marked = "[...document.querySelectorAll('.nde-graph li.nde-on-way')].map(e => Number(e.dataset.chapter))"
-    for page in opened(browser, f"{site}/intro.html"):
+    for page, _ in opened(browser, f"{site}/intro.html"):
         page.locator(".nde-graph li[data-chapter='28']").hover()
         assert set(page.evaluate(marked)) == way(28)
         page.mouse.move(0, 0)
@@ -126,7 +114,7 @@ def test_the_graph_shows_the_way_to_a_chapter_by_mouse_and_by_keyboard(browser: 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_line_of_text_has_the_length_that_reads_well(browser: Browser, site: str, name: str):
-    for page in opened(browser, f"{site}/chapters/{name}"):
+    for page, _ in opened(browser, f"{site}/{name}"):
         letters = page.evaluate(LETTERS_A_LINE)
         assert len(letters) >= 3
         assert 60 <= sum(letters) / len(letters) <= 78
@@ -134,19 +122,19 @@ def test_a_line_of_text_has_the_length_that_reads_well(browser: Browser, site: s
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_says_how_long_it_is_and_offers_its_notebook(browser: Browser, site: str, name: str):
-    for page in opened(browser, f"{site}/chapters/{name}", PHONE):
+    for page, _ in opened(browser, f"{site}/{name}", PHONE):
         header = page.locator("h1 + .nde-chapter-header")
         assert "min of text" in header.inner_text()
         assert "Executed" in header.inner_text()
         with page.expect_download() as waiting:
             header.get_by_role("link", name="Notebook").click()
-        assert waiting.value.suggested_filename == name.replace(".html", ".ipynb")
+        assert waiting.value.suggested_filename == name.removeprefix("chapters/").replace(".html", ".ipynb")
         assert header.get_by_role("link", name="Graded assignment").is_visible()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_the_way_on_has_titles(browser: Browser, site: str, name: str):
-    for page in opened(browser, f"{site}/chapters/{name}"):
+    for page, _ in opened(browser, f"{site}/{name}"):
         links = page.locator(".prev-next-area a")
         assert links.count() == 2
         for link in links.all():
@@ -157,9 +145,9 @@ def test_the_way_on_has_titles(browser: Browser, site: str, name: str):
 # --- Paper --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["intro.html", f"chapters/{CHAPTERS[0]}" if CHAPTERS else ""])
+@pytest.mark.parametrize("name", ["intro.html", *CHAPTERS[:1]])
 def test_paper_has_the_text_and_nothing_to_click(browser: Browser, site: str, name: str):
-    for page in opened(browser, f"{site}/{name}", color_scheme="dark"):
+    for page, _ in opened(browser, f"{site}/{name}", theme="dark"):
         root = page.locator("html")
         assert root.get_attribute("data-theme") == "dark"
         closed = page.locator("details:not([open])").count()

@@ -5,8 +5,8 @@ from html import unescape
 
 import pytest
 from playwright.sync_api import Browser, Page
-from test_pages import CHAPTERS, DESK, PAGES, PHONE, opened
 
+from tests.site.pages import CHAPTERS, DESK, PAGES, PHONE, opened
 from tools.site import HTML
 from tools.theorems_page import KINDS
 
