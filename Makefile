@@ -19,10 +19,10 @@ test: environment ## everything that CI runs: lint, types, tests, every notebook
 	@$(PY) -m tools.check
 
 pdf: environment ## the book as a PDF (needs LaTeX: see README)
-	@$(PY) -m tools.pdf
+	@$(PY) -m tools.paper.pdf
 
 epub: environment ## the book as an EPUB
-	@$(PY) -m tools.epub
+	@$(PY) -m tools.paper.epub
 
 serve: environment ## the site at a local address, rebuilt as you edit
 	@$(PY) -m tools.serve

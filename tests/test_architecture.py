@@ -1,6 +1,9 @@
-"""The floors of ndelib: a file imports from its own floor's folder or from lower floors, never up."""
+"""The floors of ndelib: a file imports from its own room or from lower floors, never up, and nothing in a circle."""
 
 import ast
+from collections.abc import Iterable, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -8,39 +11,114 @@ import pytest
 import ndelib
 
 ROOT = Path(ndelib.__file__).parent
-FLOORS = [
-    {"solvers"},
-    {"adjoints", "dynamics"},
-    {"models", "discovery", "physics", "meanfield"},
-    {"training", "plotting", "claims", "datasets"},
-    {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
-]
-FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+LARGEST_ROOM = 15  # files: what fits one sitting
+
+# Lowest first. A name is a file or a folder; what stands on one floor of the house are separate rooms. Inside a house
+# the files in front, without a folder, may import each other where no circle comes of it.
+FLOORS = {
+    "ndelib": [
+        {"solvers"},
+        {"adjoints", "dynamics"},
+        {"models", "discovery", "physics", "meanfield"},
+        {"training", "plotting", "claims", "datasets"},
+        {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
+    ],
+    "ndelib.solvers": [
+        {"graph", "errors"},
+        {"steps"},
+        {"control", "field", "options", "diagnosis"},
+        {"loops"},
+        {"solution", "problem"},
+        {"events", "stochastic", "controlled"},
+        {"odeint", "solve_ivp"},
+    ],
+    "ndelib.adjoints": [
+        {"errors", "parameters", "memory"},
+        {"backward"},
+        {"odeint", "sdeint", "cdeint"},
+        {"compare"},
+    ],
+}
 
 
-def imported(path: Path) -> set[str]:
-    """Return the rooms of ndelib, `solvers` and so on, that a file imports from, also inside functions."""
-    rooms = set()
+def name_of(path: Path, root: Path = ROOT) -> str:
+    """Return the dotted name of a module; that of a package is the name of its folder."""
+    parts = [root.name, *path.relative_to(root).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Return every module of the package in the folder ``root`` by its dotted name."""
+    return {name_of(path, root): path for path in sorted(root.rglob("*.py"))}
+
+
+def imported(path: Path, known: Iterable[str]) -> set[str]:
+    """Return which of the ``known`` modules a file imports, also inside functions and ``if TYPE_CHECKING``."""
+    known, found = set(known), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "ndelib":
-            rooms |= {alias.name for alias in node.names} & set(FLOOR)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ndelib."):
-            rooms.add(node.module.split(".")[1])
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where a thing is from"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in known else str(node.module) for name in names}
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ndelib.")}
-    return rooms
+            found |= {alias.name for alias in node.names}
+    return found & known
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_imports_never_go_up(path: Path):
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if room == "__init__":
-        return  # the door of the house opens every room
-    assert room in FLOOR, f"ndelib/{room} has no floor: give it one in this test"
-    above = {other for other in imported(path) if other != room and FLOOR[other] >= FLOOR[room]}
-    assert not above, f"{path.relative_to(ROOT.parent)} imports from {', '.join(sorted(above))}, which is not below it"
+def climbs(name: str, others: Iterable[str], floors: Mapping[str, list[set[str]]]) -> list[str]:
+    """Return what the module ``name`` imports from rooms that are not below its own."""
+    wrong = []
+    for other in others:
+        mine, its = name.split("."), other.split(".")
+        depth = next((i for i, (a, b) in enumerate(zip(mine, its, strict=False)) if a != b), None)
+        if depth is None:
+            continue  # a package and what lies in it
+        house = ".".join(mine[:depth])
+        if house not in floors:
+            continue  # two files of one room
+        level = {room: number for number, floor in enumerate(floors[house]) for room in floor}
+        for room in (mine[depth], its[depth]):
+            assert room in level, f"{house}.{room} has no floor: give it one in this test"
+        both_in_front = house != "ndelib" and len(mine) == len(its) == depth + 1 and not is_folder(house, mine, its)
+        if level[its[depth]] > level[mine[depth]] or (level[its[depth]] == level[mine[depth]] and not both_in_front):
+            wrong.append(other)
+    return wrong
+
+
+def is_folder(house: str, mine: list[str], its: list[str]) -> bool:
+    """Tell whether one of the two rooms of ``house`` is a folder."""
+    folder = ROOT.joinpath(*house.split(".")[1:])
+    return any((folder / parts[-1]).is_dir() for parts in (mine, its))
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_never_go_up(name: str):
+    if (ROOT / "/".join(name.split(".")[1:])).is_dir():
+        return  # the door of a room opens what lies in it; what the room imports is seen in its files
+    above = climbs(name, imported(modules()[name], modules()), FLOORS)
+    assert not above, f"{name} imports from {', '.join(above)}, which is not below it"
+
+
+def test_no_module_imports_itself_through_others():
+    # A package imports what it offers, so a file that asks a package for a name depends on the file that has it.
+    graph = {name: imported(path, modules()) for name, path in modules().items() if path.name != "__init__.py"}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_no_room_is_too_large():
+    sizes = {folder: len(list(folder.glob("*.py"))) for folder in [ROOT, *ROOT.rglob("*")] if folder.is_dir()}
+    assert {folder.name: size for folder, size in sizes.items() if size > LARGEST_ROOM} == {}
 
 
 def test_an_import_that_goes_up_would_be_seen(tmp_path: Path):
     (tmp_path / "up.py").write_text("def f():\n    from ndelib import plotting\n    import ndelib.claims\n")
-    assert imported(tmp_path / "up.py") == {"plotting", "claims"}
+    others = imported(tmp_path / "up.py", modules())
+    assert others == {"ndelib.plotting", "ndelib.claims"}
+    assert set(climbs("ndelib.solvers.loops.adaptive", others, FLOORS)) == others
+    assert climbs("ndelib.solvers.steps.newton", ["ndelib.solvers.control"], FLOORS) == ["ndelib.solvers.control"]
+    assert climbs("ndelib.solvers.events.watch", ["ndelib.solvers.stochastic.brownian"], FLOORS)
+    assert not climbs("ndelib.solvers.options", ["ndelib.solvers.control", "ndelib.solvers.steps.methods"], FLOORS)

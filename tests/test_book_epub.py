@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from tools.chapters import all_chapters, read_notebook
-from tools.epub import faults
-from tools.sphinx_mathml import mathml
+from tools.paper.epub import faults
+from tools.sphinx.mathml import mathml
 
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
 

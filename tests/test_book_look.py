@@ -9,13 +9,13 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools.chapter_graph import Chapter, all_of, chapter_graph, read_plan, without_shortcuts
-from tools.chapter_header import Execution, execution, header, length, with_header
 from tools.chapters import KERNEL, all_chapters, canonical_text, read_notebook, title
-from tools.claims_page import MIME_TYPE
 from tools.common import ROOT, Problem
-from tools.hero import POINTS, SIZE, draw, hero_figure
-from tools.landing import landing_page
+from tools.pages.claims import MIME_TYPE
+from tools.pages.graph import Chapter, all_of, chapter_graph, read_plan, without_shortcuts
+from tools.pages.header import Execution, execution, header, length, with_header
+from tools.pages.hero import POINTS, SIZE, draw, hero_figure
+from tools.pages.landing import landing_page
 
 RUN = Execution(datetime(2026, 3, 5, tzinfo=UTC), 41.6, "3.12.1")
 
@@ -113,9 +113,9 @@ def test_the_hero_is_small_described_and_complete_without_its_script(figure: str
 
 def test_the_hero_is_kept_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, drawn = tmp_path / "hero.html", iter(["one", "two"])
-    monkeypatch.setattr("tools.hero.draw", lambda: next(drawn))
+    monkeypatch.setattr("tools.pages.hero.draw", lambda: next(drawn))
     assert [hero_figure(kept), hero_figure(kept)] == ["one", "one"]
-    monkeypatch.setattr("tools.hero.library_key", lambda: "another")
+    monkeypatch.setattr("tools.pages.hero.library_key", lambda: "another")
     assert hero_figure(kept) == "two"
 
 
@@ -186,7 +186,7 @@ def test_the_execution_is_read_from_the_kept_notebook(tmp_path: Path) -> None:
 
 
 def test_the_landing_page_is_filled_and_counts_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.landing.hero_figure", lambda: "<figure></figure>")
+    monkeypatch.setattr("tools.pages.landing.hero_figure", lambda: "<figure></figure>")
     notebook = a_chapter()
     notebook.cells[-1].outputs = [new_output("display_data", data={MIME_TYPE: {}})] * 3
     page = landing_page((ROOT / "intro.md").read_text(encoding="utf-8"), [(Path("01_vector_fields.ipynb"), notebook)])

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from tools.sphinx_numbers import setup
+from tools.sphinx.numbers import setup
 
 BY_SPHINX = {
     "chapters/03_solving_odes": {"theorem": {"order": (7,), "barrier": (8,)}, "exercise": {"by-hand": (9,)}},

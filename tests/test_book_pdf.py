@@ -7,9 +7,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ndelib.claims import claim
-from tools.claims_page import MIME_TYPE
 from tools.common import ROOT
-from tools.pdf import as_a_book, faults, for_print, preface, with_long_tables
+from tools.pages.claims import MIME_TYPE
+from tools.paper.pdf import as_a_book, faults, for_print, preface, with_long_tables
 
 PNG = base64.b64encode(b"picture").decode()
 

@@ -16,10 +16,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.chapters import all_chapters, read_notebook
 from tools.common import ROOT, Problem
-from tools.pdf import contents
-from tools.sphinx_glossary import Entry, TermMark, mark, pattern
-from tools.sphinx_reference import ChapterAnalyser, escape_docstring, outdated, show_colons
-from tools.theorems_page import ALGORITHMS, Statement, algorithms, statements, theorems_page
+from tools.pages.theorems import ALGORITHMS, Statement, algorithms, statements, theorems_page
+from tools.paper.pdf import contents
+from tools.sphinx.glossary import Entry, TermMark, mark, pattern
+from tools.sphinx.reference import ChapterAnalyser, escape_docstring, outdated, show_colons
 
 PACKAGES = [
     "ndelib",

@@ -7,8 +7,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools.chapters import KERNEL, all_chapters, canonical_text, faults, find_chapter, read_notebook
-from tools.claims_page import MIME_TYPE, claims_in, claims_page, escape, processor, without_claim_data
 from tools.common import Problem
+from tools.pages.claims import MIME_TYPE, claims_in, claims_page, escape, processor, without_claim_data
 from tools.site import SOURCES, _has_all, check_toc, first_fault, publish, stage
 from tools.text import to_notebook, to_text
 

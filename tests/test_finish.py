@@ -8,7 +8,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from tools.finish import finish, finished_page, plain_tokens
+from tools.pages.finish import finish, finished_page, plain_tokens
 
 
 def png(color: str) -> bytes:

@@ -24,14 +24,14 @@ import yaml
 from nbformat import NotebookNode
 
 from tools.address import with_address
-from tools.chapter_header import with_header
 from tools.chapters import all_chapters, canonical_text, find_chapter
-from tools.claims_page import claims_page, without_claim_data
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.execute import bring_up_to_date, executed_chapter, library_key
-from tools.finish import finish
-from tools.landing import landing_page
-from tools.theorems_page import theorems_page
+from tools.pages.claims import claims_page, without_claim_data
+from tools.pages.finish import finish
+from tools.pages.header import with_header
+from tools.pages.landing import landing_page
+from tools.pages.theorems import theorems_page
 
 SOURCES = BUILD / "site-src"
 HTML = BUILD / "html"

@@ -1,6 +1,6 @@
 """Gradients through a solve: backpropagation, checkpointing, adjoints, and steps that can be undone.
 
-A solve is one node of autograd's graph (``function.py``) with a backward pass of its own: steps made again
+A solve is one node of autograd's graph with a backward pass of its own (``backward/``): steps made again
 (``replay.py``, ``checkpoint.py``), steps undone (``reversible.py``), or an equation solved backwards
 (``continuous.py``). All of them give what :func:`odeint` with ``gradient="backprop"`` gives; they differ in time,
 memory and error.

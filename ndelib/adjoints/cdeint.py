@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ndelib.adjoints.odeint import GradientName, GradientOptions, read_times, solve_differentiably
 from ndelib.adjoints.parameters import find_parameters
-from ndelib.solvers.cde import cde_to_ode, check_initial, check_inside, check_path
-from ndelib.solvers.paths import Path
+from ndelib.solvers.controlled.cde import cde_to_ode, check_initial, check_inside, check_path
+from ndelib.solvers.controlled.paths import Path
 
 ELSEWHERE = {
     "adjoint": 'write gradient="adjoint" for the continuous adjoint; the default, gradient="backprop", is more exact',

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from ndelib import solvers
-from ndelib.adjoints.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
-from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
-from ndelib.adjoints.deviation import Policy
-from ndelib.adjoints.function import Gradient, check_no_transform, solve_with
+from ndelib.adjoints.backward.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
+from ndelib.adjoints.backward.continuous import Adjoint, Backward, Interpolated
+from ndelib.adjoints.backward.deviation import Policy
+from ndelib.adjoints.backward.function import Gradient, check_no_transform, solve_with
+from ndelib.adjoints.backward.readout import Readout, cost_on_states
+from ndelib.adjoints.backward.reversible import Reversible
+from ndelib.adjoints.backward.times import beside_jumps, has_gradient, moves_with_time, read_times
 from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
-from ndelib.adjoints.readout import Readout, cost_on_states
-from ndelib.adjoints.reversible import Reversible
-from ndelib.adjoints.times import beside_jumps, has_gradient, moves_with_time, read_times
 from ndelib.solvers.control import Tolerance
-from ndelib.solvers.methods import METHODS, closest, find_method
 from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
+from ndelib.solvers.steps.methods import METHODS, closest, find_method
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
 """The ways to differentiate a solve: the values of ``odeint``'s ``gradient``."""

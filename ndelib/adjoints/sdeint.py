@@ -8,18 +8,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ndelib.adjoints.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
-from ndelib.adjoints.deviation import Policy
-from ndelib.adjoints.function import Gradient, check_no_transform, solve_with
+from ndelib.adjoints.backward.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
+from ndelib.adjoints.backward.deviation import Policy
+from ndelib.adjoints.backward.function import Gradient, check_no_transform, solve_with
+from ndelib.adjoints.backward.readout import Readout
+from ndelib.adjoints.backward.reversible import Reversible
+from ndelib.adjoints.backward.stochastic import StochasticAdjoint
 from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
-from ndelib.adjoints.readout import Readout
-from ndelib.adjoints.reversible import Reversible
-from ndelib.adjoints.stochastic import StochasticAdjoint
 from ndelib.solvers.control import Tolerance
-from ndelib.solvers.methods import closest
 from ndelib.solvers.options import Options, check_times
-from ndelib.solvers.stochastic_methods import SDE_METHODS
-from ndelib.solvers.stochastic_problem import StochasticProblem, check_types
+from ndelib.solvers.steps.methods import closest
+from ndelib.solvers.stochastic.methods import SDE_METHODS
+from ndelib.solvers.stochastic.problem import StochasticProblem, check_types
 
 SDE_GRADIENTS = ("backprop", "checkpoint", "reversible", "adjoint")
 """The ways to differentiate a stochastic solve: the values of ``sdeint``'s ``gradient``."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from ndelib.dynamics.classification import classify
 from ndelib.dynamics.frozen import RowField, frozen, precision
 from ndelib.dynamics.zeros import SAME, jacobians, zeros_in_a_box, zeros_on_the_line
-from ndelib.solvers.step import VectorField
+from ndelib.solvers.steps.step import VectorField
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ndelib.solvers.step import VectorField, time_like
+from ndelib.solvers.steps.step import VectorField, time_like
 
 RowField = Callable[[Tensor], Tensor]
 """A field at one moment, (*) -> (*): states and velocities in float64, whatever ``f`` computes in."""

@@ -15,7 +15,7 @@ from ndelib.dynamics import FixedPoint, fixed_points
 from ndelib.dynamics.frozen import RowField, frozen, precision
 from ndelib.plotting.style import COLORS
 from ndelib.solvers import odeint
-from ndelib.solvers.step import VectorField
+from ndelib.solvers.steps.step import VectorField
 
 Limits = tuple[float, float]
 

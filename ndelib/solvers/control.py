@@ -12,7 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ndelib.solvers.step import Field
+from ndelib.solvers.graph import values
+from ndelib.solvers.steps.step import Field
 
 Tolerance = float | Tensor
 Number = TypeVar("Number", float, Tensor)
@@ -88,14 +89,6 @@ def rms(x: Tensor) -> float:
     """Return the root mean square of all entries of ``x``. Inside ``vmap`` that means all samples together."""
     x = values(x)
     return torch.linalg.vector_norm(x).item() / math.sqrt(max(1, x.numel()))
-
-
-def values(x: Tensor) -> Tensor:
-    """Return the plain tensor inside the wrappers of vmap, jacrev, …: what step control may look at."""
-    x = x.detach()
-    while torch._C._functorch.is_functorch_wrapped_tensor(x):
-        x = torch._C._functorch.get_unwrapped(x)
-    return x
 
 
 @torch.no_grad()

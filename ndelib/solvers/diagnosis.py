@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ndelib.solvers.control import Tolerance, values
+from ndelib.solvers.control import Tolerance
 from ndelib.solvers.errors import NewtonDidNotConverge, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
-from ndelib.solvers.reversible import MOST_APART
-from ndelib.solvers.step import Field, Method, Statistics, Step
+from ndelib.solvers.graph import values
+from ndelib.solvers.steps.reversible import MOST_APART
+from ndelib.solvers.steps.step import Field, Method, Statistics, Step
 
 STIFF = 'the problem is stiff for an explicit method: try method="esdirk54"'
 

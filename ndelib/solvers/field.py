@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ndelib.solvers.step import Statistics
+from ndelib.solvers.steps.step import Statistics
 
 
 class Evaluation(NamedTuple):

@@ -1,8 +1,9 @@
-"""What a result of autograd depends on."""
+"""The numbers in a tensor without autograd's and torch.func's wrappers, and what a result of autograd depends on."""
 
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,11 @@ def graph_leaves(results: Iterable[Tensor], known: Iterable[Tensor] = ()) -> lis
     for tensor in known:
         found.pop(id(tensor), None)
     return list(found.values())
+
+
+def values(x: Tensor) -> Tensor:
+    """Return the plain tensor inside the wrappers of vmap, jacrev, …: what step control may look at."""
+    x = x.detach()
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x

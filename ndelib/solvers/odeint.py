@@ -6,12 +6,12 @@ from typing import Any, Unpack, overload
 import torch
 from torch import Tensor
 
-from ndelib.solvers.dense import evaluate
-from ndelib.solvers.independent import integrate_independent
-from ndelib.solvers.methods import find_method
+from ndelib.solvers.loops.independent import integrate_independent
 from ndelib.solvers.options import SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
-from ndelib.solvers.step import Step
+from ndelib.solvers.steps.dense import evaluate
+from ndelib.solvers.steps.methods import find_method
+from ndelib.solvers.steps.step import Step
 
 
 @overload
@@ -77,7 +77,7 @@ def odeint(
         jacobian: for implicit methods, ``jacobian(t, y) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
             (*, d); by ``torch.func`` if ``None``.
         omega: the strength of the coupling in Tao's method.
-        compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.compiled``).
+        compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.loops.compiled``).
 
     Returns:
         The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ndelib.solvers.control import CONTROLLERS, Controller, Tolerance, values
-from ndelib.solvers.methods import closest
+from ndelib.solvers.control import CONTROLLERS, Controller, Tolerance
+from ndelib.solvers.graph import values
+from ndelib.solvers.steps.methods import closest
 
 
 class SolveOptions(TypedDict, total=False):

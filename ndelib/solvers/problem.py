@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ndelib.solvers import dense, implicit
-from ndelib.solvers.adaptive import adaptive_steps
-from ndelib.solvers.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.field import CheckedField
-from ndelib.solvers.fixed_step import fixed_steps
-from ndelib.solvers.methods import METHODS, find_method
+from ndelib.solvers.loops.adaptive import adaptive_steps
+from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
+from ndelib.solvers.loops.fixed_step import fixed_steps
 from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
-from ndelib.solvers.step import Interpolant, Method, Statistics, Step
+from ndelib.solvers.steps import dense, implicit
+from ndelib.solvers.steps.methods import METHODS, find_method
+from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ndelib.solvers.step import Interpolant, Step
+from ndelib.solvers.steps.step import Interpolant, Step
 
 
 class Piece:

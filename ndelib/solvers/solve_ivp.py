@@ -7,13 +7,13 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from ndelib.solvers.events import Events, read_events
-from ndelib.solvers.independent import integrate_independent
-from ndelib.solvers.methods import find_method
+from ndelib.solvers.events.events import Events, read_events
+from ndelib.solvers.events.watch import Cut, Watch
+from ndelib.solvers.loops.independent import integrate_independent
 from ndelib.solvers.options import Options, SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State
 from ndelib.solvers.solution import DenseSolution, Piece, Solution
-from ndelib.solvers.watch import Cut, Watch
+from ndelib.solvers.steps.methods import find_method
 
 
 def solve_ivp(

@@ -6,7 +6,7 @@ import torch
 
 from ndelib import odeint
 from ndelib.adjoints import GRADIENTS
-from ndelib.solvers.methods import METHODS
+from ndelib.solvers.steps.methods import METHODS
 
 UNDOABLE = [
     "symplectic_euler",

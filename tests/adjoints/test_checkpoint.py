@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndelib import odeint, odeint_with_cost
-from ndelib.adjoints.checkpoint import largest_right_part
-from ndelib.solvers.methods import METHODS
+from ndelib.adjoints.backward.checkpoint import largest_right_part
+from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import (
     IMPLICIT,
     IN_PAIRS,

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from ndelib import odeint, odeint_adjoint
-from ndelib.adjoints.continuous import Adjoint, Backward, Interpolated
-from ndelib.adjoints.quadrature import gauss_legendre, gauss_points, nodes_for
-from ndelib.adjoints.readout import Readout
-from ndelib.solvers.methods import METHODS
+from ndelib.adjoints.backward.continuous import Adjoint, Backward, Interpolated
+from ndelib.adjoints.backward.quadrature import gauss_legendre, gauss_points, nodes_for
+from ndelib.adjoints.backward.readout import Readout
 from ndelib.solvers.options import read_options
 from ndelib.solvers.problem import Problem
+from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import IN_PAIRS, Y0, K, apart, leaves, solve, swing, total, vector
 
 WAYS = ("adjoint", "interpolated")

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from ndelib import odeint, odeint_with_cost
 from ndelib.adjoints import GRADIENTS
-from ndelib.solvers.methods import METHODS
+from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import EXACT, IMPLICIT, IN_PAIRS, Y0, K, apart, leaves, slope, swing, total, vector
 
 WITH_METHODS = [(gradient, "reversible_dopri5" if gradient == "reversible" else "dopri5") for gradient in GRADIENTS]

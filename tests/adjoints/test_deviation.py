@@ -8,7 +8,7 @@ import torch
 
 from ndelib import odeint
 from ndelib.adjoints import AdjointError, AdjointWarning
-from ndelib.adjoints.deviation import FAIL_AT, WARN_AT, check_deviation
+from ndelib.adjoints.backward.deviation import FAIL_AT, WARN_AT, check_deviation
 from ndelib.solvers import SolverError
 from tests.adjoints.problems import apart, leaves, solve, swing, total, vector
 

@@ -9,7 +9,7 @@ import torch
 from ndelib import odeint, odeint_with_cost
 from ndelib.adjoints import GRADIENTS
 from ndelib.adjoints.memory import TensorMemory
-from ndelib.solvers.methods import METHODS
+from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import IMPLICIT, IN_PAIRS, K, leaves
 
 SIZE = 1000

@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 
 from ndelib import odeint
 from ndelib.adjoints import GRADIENTS
-from ndelib.solvers.methods import METHODS
+from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import (
     EXACT,
     IMPLICIT,

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ndelib import BrownianMotion, sde_methods, sdeint, sdeint_adjoint, to_stratonovich
 from ndelib.adjoints import AdjointError, AdjointWarning
 from ndelib.solvers.options import Options
-from ndelib.solvers.stochastic_methods import SDE_METHODS
-from ndelib.solvers.stochastic_problem import StochasticProblem
-from tests.solvers.sde_problems import Equation, slope
+from ndelib.solvers.stochastic.methods import SDE_METHODS
+from ndelib.solvers.stochastic.problem import StochasticProblem
+from tests.solvers.stochastic.sde_problems import Equation, slope
 
 DOUBLE = torch.float64
 

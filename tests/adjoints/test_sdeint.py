@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ndelib import BrownianMotion, odeint, sde_methods, sdeint, to_ito, to_stratonovich
 from ndelib.solvers import NonFiniteState, StepSizeTooSmall
-from ndelib.solvers.stochastic_methods import SDE_METHODS
-from tests.solvers.sde_problems import (
+from ndelib.solvers.stochastic.methods import SDE_METHODS
+from tests.solvers.stochastic.sde_problems import (
     ADDITIVE,
     COMMUTING,
     CUBIC,

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.site.pages import CHAPTERS, DESK, PHONE, opened
-from tools.chapter_graph import all_of, read_plan, without_shortcuts
+from tools.pages.graph import all_of, read_plan, without_shortcuts
 from tools.site import HTML
 
 PLACES = (

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.site.pages import CHAPTERS, DESK, PAGES, PHONE, opened
+from tools.pages.theorems import KINDS
 from tools.site import HTML
-from tools.theorems_page import KINDS
 
 TEXT = {name: (HTML / name).read_text(encoding="utf-8") for name in PAGES}
 SOME = "chapters/04_stiff_and_symplectic.html"

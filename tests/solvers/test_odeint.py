@@ -8,9 +8,9 @@ import torch
 
 from ndelib import methods, odeint, solve_ivp
 from ndelib.solvers import ButcherTableau, NonFiniteState
-from ndelib.solvers.fixed_step import count_steps
-from ndelib.solvers.methods import METHODS
-from ndelib.solvers.tableaus import TABLEAUS
+from ndelib.solvers.loops.fixed_step import count_steps
+from ndelib.solvers.steps.methods import METHODS
+from ndelib.solvers.steps.tableaus import TABLEAUS
 
 # Methods that take any state; those that need (q, p) are in test_symplectic.py.
 NAMES = [name for name, method in METHODS.items() if "split" not in method.options]

@@ -8,8 +8,8 @@ import torch
 from ndelib import odeint, solve_ivp
 from ndelib.solvers import Controller, NonFiniteState, SolverError, StepSizeTooSmall, TooManySteps
 from ndelib.solvers.field import CheckedField
-from ndelib.solvers.methods import METHODS
-from ndelib.solvers.step import Statistics
+from ndelib.solvers.steps.methods import METHODS
+from ndelib.solvers.steps.step import Statistics
 
 EXPLICIT = [m.name for m in METHODS.values() if m.tableau is not None]
 ONE_STATE = [m.name for m in METHODS.values() if "split" not in m.options]

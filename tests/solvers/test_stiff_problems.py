@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ndelib import solve_ivp
 from ndelib.solvers.errors import SolverError
-from ndelib.solvers.step import VectorField
+from ndelib.solvers.steps.step import VectorField
 
 SINGLY_DIAGONAL = ["kvaerno3", "esdirk54"]
 

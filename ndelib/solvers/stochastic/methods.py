@@ -1,0 +1,72 @@
+"""The register of methods for stochastic differential equations, and the check that one fits an equation."""
+
+from dataclasses import dataclass
+
+from ndelib.solvers.steps.methods import closest
+from ndelib.solvers.stochastic import euler_maruyama, stratonovich
+from ndelib.solvers.stochastic import runge_kutta as stochastic_runge_kutta
+from ndelib.solvers.stochastic.step import StochasticMethod
+
+SDE_METHODS: dict[str, StochasticMethod] = {
+    **euler_maruyama.METHODS,
+    **stratonovich.METHODS,
+    **stochastic_runge_kutta.METHODS,
+}
+
+ELSEWHERE = {
+    "euler_maruyama": "euler",
+    "sra1": "srk",
+    "srid2": "srk",
+    "log_ode": "midpoint",
+    "adjoint_reversible_heun": "reversible_heun",
+}
+
+
+@dataclass(frozen=True)
+class StochasticMethodInfo:
+    """One row of :func:`sde_methods`."""
+
+    name: str
+    calculus: tuple[str, ...]
+    strong: dict[str, float]
+    """the strong order by noise type"""
+    weak: float
+    source: str
+
+
+def sde_methods() -> list[StochasticMethodInfo]:
+    """List the methods for stochastic differential equations: calculus, orders by type of noise, and source."""
+    return [
+        StochasticMethodInfo(m.name, m.calculus, dict(m.strong or {}), m.weak, m.source) for m in SDE_METHODS.values()
+    ]
+
+
+def find_sde_method(name: str | None, noise_type: str, sde_type: str) -> StochasticMethod:
+    """Return the method called ``name`` if it can solve equations of these types, the usual one for ``None``.
+
+    Raises:
+        ValueError: it is unknown, or cannot; the message names those that can.
+    """
+    if name is None:
+        name = "midpoint" if sde_type == "stratonovich" else "srk"
+        if not SDE_METHODS[name].supports(noise_type, sde_type):
+            name = "euler"
+    if not isinstance(name, str) or name not in SDE_METHODS:
+        hint = ELSEWHERE.get(name) if isinstance(name, str) else None
+        meant = f"here that is, or the closest to it is, {hint!r}" if hint else closest(str(name), SDE_METHODS)
+        raise ValueError(f"method {name!r} is unknown for stochastic equations: {meant}")
+    method = SDE_METHODS[name]
+    if not method.supports(noise_type, sde_type):
+        fit = ", ".join(other for other, m in SDE_METHODS.items() if m.supports(noise_type, sde_type))
+        assert method.strong is not None
+        if noise_type not in method.strong:
+            why = f"needs noise_type {' or '.join(map(repr, method.strong))}"
+            convert = ""
+        else:
+            why = f"solves equations of sde_type {' or '.join(map(repr, method.calculus))} only"
+            convert = f"; or convert the equation with ndelib.to_{method.calculus[0]}(sde)"
+        raise ValueError(
+            f"method {name!r} {why}, and this equation has noise_type={noise_type!r}, sde_type={sde_type!r}: choose "
+            f"{fit}{convert}"
+        )
+    return method.running_on(noise_type)

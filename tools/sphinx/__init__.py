@@ -1,0 +1,1 @@
+"""Extensions of Sphinx: the reference, the glossary, numbers by chapter, formulas for e-books."""
