@@ -11,6 +11,8 @@ import pytest
 import ndelib
 
 ROOT = Path(ndelib.__file__).parent
+TOOLS = ROOT.parent / "tools"
+WORKER = TOOLS / "grading" / "worker"
 LARGEST_ROOM = 15  # files: what fits one sitting
 
 # Lowest first. A name is a file or a folder; what stands on one floor of the house are separate rooms. Inside a house
@@ -58,6 +60,8 @@ def imported(path: Path, known: Iterable[str]) -> set[str]:
     known, found = set(known), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
+            if path.parent == WORKER and node.level == 1:  # its package has another name behind the wall
+                node.module, node.level = ".".join(filter(None, ("tools.grading.worker", node.module))), 0
             assert node.level == 0, f"{path}: relative imports hide where a thing is from"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found |= {name if name in known else str(node.module) for name in names}
@@ -100,9 +104,12 @@ def test_imports_never_go_up(name: str):
     assert not above, f"{name} imports from {', '.join(above)}, which is not below it"
 
 
-def test_no_module_imports_itself_through_others():
+@pytest.mark.parametrize("root", [ROOT, TOOLS], ids=lambda root: root.name)
+def test_no_module_imports_itself_through_others(root: Path):
     # A package imports what it offers, so a file that asks a package for a name depends on the file that has it.
-    graph = {name: imported(path, modules()) for name, path in modules().items() if path.name != "__init__.py"}
+    known = modules(root)
+    graph = {name: imported(path, known) for name, path in known.items() if path.name != "__init__.py"}
+    assert any(graph.values())
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:

@@ -1,22 +1,20 @@
 """Gradients through a call to the other side, of any order, backward and forward, and under ``torch.func``.
 
-The side that is called keeps the graph of its computation; the side that calls gets a node of its own graph whose
-derivatives are further requests. A derivative is a computation with a graph again, so nothing here counts orders.
+The side that is called keeps the graph of its computation (:mod:`.graphs`); the side that calls gets a node of its own
+graph whose derivatives are further requests. A derivative is a computation with a graph again, so nothing here counts
+orders.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.autograd.forward_ad import unpack_dual
 
-from .values import fill, lift
-from .wire import Gone
+from .graphs import slots_for
+from .values import fill
 
-if TYPE_CHECKING:
-    from .peer import Peer
-
-Reply = tuple[dict[str, Any], Any, list[torch.Tensor]]
+Request = Callable[..., Any]
 _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 
 
@@ -29,88 +27,11 @@ def needs_gradient(tensor: torch.Tensor) -> bool:
     return (torch.is_grad_enabled() and tensor.requires_grad) or unpack_dual(tensor).tangent is not None
 
 
-class Graphs:
-    """The computations that this side did for the other and may have to differentiate."""
-
-    def __init__(self) -> None:
-        self._graphs: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
-
-    def clear(self) -> None:
-        """Forget them all."""
-        self._graphs.clear()
-
-    def call(
-        self, run: Callable[..., Any], function: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]
-    ) -> Reply:
-        """Call ``function`` with a graph from ``tensors`` to what it returns."""
-        inputs = [tensor.requires_grad_() if _differentiable(tensor) else tensor for tensor in tensors]
-        args, kwargs = fill((args, kwargs), inputs)
-        with torch.enable_grad():
-            result = run(function, *args, **kwargs)
-        outputs: list[torch.Tensor] = []
-        lifted = lift(result, lambda tensor: tensor.requires_grad, outputs)
-        return {"graph": self._keep(inputs, outputs)}, lifted, outputs
-
-    def derivative(self, message: dict[str, Any], value: Any, tensors: list[torch.Tensor]) -> Reply:
-        """Return products with the Jacobian of an earlier computation: with its transpose, or ("jvp") with itself."""
-        number, of = message.get("graph"), message.get("of")
-        if type(number) is not int or not 0 <= number < len(self._graphs) or of not in ("vjp", "jvp"):
-            raise Gone("a derivative of something that was never computed")
-        inputs, outputs = self._graphs[number]
-        directions = outputs if of == "vjp" else inputs
-        if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in directions]:
-            raise Gone("a derivative in a direction that does not fit")
-        track = message.get("track") is True
-        vectors = [tensor.requires_grad_(track and _differentiable(tensor)) for tensor in tensors]
-        with torch.enable_grad():
-            if of == "vjp":
-                results = _vjp(outputs, inputs, vectors, track)
-            else:
-                # Two products with the transpose make one with the Jacobian, whatever the rules of its operations.
-                dual = [torch.zeros_like(output, requires_grad=True) for output in outputs]
-                results = _vjp(_vjp(outputs, inputs, dual, True), dual, vectors, track)
-        return {"graph": self._keep([*inputs, *vectors], results) if track else -1}, _slots(results), results
-
-    def _keep(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
-        self._graphs.append((inputs, outputs))
-        return len(self._graphs) - 1
-
-
-def _differentiable(tensor: torch.Tensor) -> bool:
-    return tensor.dtype.is_floating_point or tensor.dtype.is_complex
-
-
-def _slots(tensors: Sequence[torch.Tensor]) -> Any:
-    return lift(list(tensors), lambda tensor: True, [])
-
-
-def _vjp(
-    outputs: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], vectors: Sequence[torch.Tensor], track: bool
-) -> list[torch.Tensor]:
-    """Return the gradients of ``outputs · vectors`` with respect to ``inputs``, zero where there is no path."""
-    pairs = [(output, vector) for output, vector in zip(outputs, vectors, strict=True) if output.requires_grad]
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    if not pairs or not wanted:
-        return [torch.zeros_like(tensor) for tensor in inputs]
-    found = iter(
-        torch.autograd.grad(
-            [output for output, _ in pairs],
-            wanted,
-            [vector for _, vector in pairs],
-            retain_graph=True,
-            create_graph=track,
-            allow_unused=True,
-        )
-    )
-    gradients = [next(found) if tensor.requires_grad else None for tensor in inputs]
-    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, gradients, strict=True)]
-
-
 class _Ticket:
     """What a node knows about the computation on the other side; one for each sample under ``vmap``."""
 
-    def __init__(self, peer: "Peer", number: int, template: Any = None, track: bool = False, of: str = ""):
-        self.peer, self.number, self.template, self.track, self.of = peer, number, template, track, of
+    def __init__(self, request: Request, number: int, template: Any = None, track: bool = False, of: str = ""):
+        self.request, self.number, self.template, self.track, self.of = request, number, template, track, of
         self.graph = -1
         self.result: Any = None
         self.constant = False
@@ -118,7 +39,7 @@ class _Ticket:
 
     def again(self) -> "_Ticket":
         """Return a ticket for the same call of another sample."""
-        return _Ticket(self.peer, self.number, self.template, self.track, self.of)
+        return _Ticket(self.request, self.number, self.template, self.track, self.of)
 
     def collect(self, answer: dict[str, Any], tensors: list[torch.Tensor]) -> None:
         """Take from an answer the number of its graph and the tensors in it."""
@@ -126,14 +47,17 @@ class _Ticket:
 
     def ask(self, message: dict[str, Any], value: Any, slots: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Send a request; return the tensors of its answer."""
-        self.result = self.peer.request(message, value, list(slots), collect=self.collect)
+        self.result = self.request(message, value, list(slots), collect=self.collect)
         self.constant = not self._tensors  # a node has an output all the same
         return tuple(self._tensors) or (torch.zeros(()),)
 
 
-def call_with_gradient(peer: "Peer", number: int, template: Any, tensors: list[torch.Tensor]) -> Any:
-    """Call the other side's object; ``tensors`` fill the slots of ``template`` and may be differentiated."""
-    ticket = _Ticket(peer, number, template)
+def call_with_gradient(request: Request, number: int, template: Any, tensors: list[torch.Tensor]) -> Any:
+    """Call the other side's object; ``tensors`` fill the slots of ``template`` and may be differentiated.
+
+    ``request`` is that of the peer: it sends a message and returns the answer.
+    """
+    ticket = _Ticket(request, number, template)
     outputs = _Call.apply(ticket, *tensors)
     return fill(ticket.result, outputs)
 
@@ -170,7 +94,7 @@ def _derivative(ticket: _Ticket, of: str, inputs: Sequence[torch.Tensor], vector
             return (torch.zeros(()),)
         return tuple(torch.zeros_like(tensor) for tensor in inputs)
     track = any(needs_gradient(tensor) for tensor in (*inputs, *vectors))
-    new = _Ticket(ticket.peer, ticket.graph, (len(inputs), ticket), track, of)
+    new = _Ticket(ticket.request, ticket.graph, (len(inputs), ticket), track, of)
     return _Derivative.apply(new, *inputs, *vectors)
 
 
@@ -205,7 +129,7 @@ class _Derivative(_Node):
         count, _ = ticket.template
         message = {"do": "derivative", "graph": ticket.number, "of": ticket.of, "track": ticket.track}
         vectors = tensors[count:]
-        return ticket.ask(message, _slots(vectors), vectors)
+        return ticket.ask(message, slots_for(vectors), vectors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, ticket: _Ticket, *tensors: torch.Tensor) -> Any:
@@ -215,6 +139,6 @@ class _Derivative(_Node):
         ticket.samples = []
         for index in range(info.batch_size):
             origin = source.samples[index] if own else source
-            sample = _Ticket(ticket.peer, origin.graph, (count, origin), ticket.track, ticket.of)
+            sample = _Ticket(ticket.request, origin.graph, (count, origin), ticket.track, ticket.of)
             ticket.samples.append(sample)
         return _sample_by_sample(_Derivative, ticket.samples, in_dims[1:], tensors)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .gradients import Graphs, call_with_gradient, needs_gradient
+from .gradients import call_with_gradient, needs_gradient
+from .graphs import Graphs
 from .values import BadMessage, Decoder, Encoder, Reference, lift
 from .wire import Gone, Silent, Wire
 
@@ -72,7 +73,7 @@ class Peer:
         found: list[torch.Tensor] = []
         lifted = lift((args, kwargs), needs_gradient, found)
         if found:
-            return call_with_gradient(self, number, lifted, found)
+            return call_with_gradient(self.request, number, lifted, found)
         return self.request({"do": "call", "number": number}, (args, kwargs), originals=(args, kwargs))
 
     def request(
