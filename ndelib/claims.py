@@ -16,6 +16,11 @@ from torch import Tensor
 MIME_TYPE = "application/vnd.ndelib.claim+json"
 """The mime type under which a notebook's output keeps a claim; the page *What this book claims* reads it."""
 
+LONGEST_LIST = 8
+"""Of more values than these a claim shows the smallest and the largest."""
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 Number = complex | Tensor | Sequence[complex]
 
 
@@ -24,13 +29,18 @@ class ClaimFailed(AssertionError):
 
 
 class Claim:
-    """A claim that held: IPython shows it as a box, the book collects it. ``sentence``, ``expected``, ``measured``."""
+    """A claim that held: IPython shows it as a box, the book collects it.
 
-    def __init__(self, sentence: str, expected: str, measured: str, source: str) -> None:
+    ``sentence``, ``expected`` and ``measured`` are texts, numbers in them as on paper (−1.2·10⁻⁵). ``numbers`` has them
+    with all their digits, as lists of texts that ``float`` or ``complex`` reads.
+    """
+
+    def __init__(self, sentence: str, expected: str, measured: str, source: str, numbers: dict[str, list[str]]) -> None:
         self.sentence = sentence
         self.expected = expected
         self.measured = measured
         self.source = source
+        self.numbers = numbers
 
     def __repr__(self) -> str:
         """Return the claim as one line of text."""
@@ -44,6 +54,7 @@ class Claim:
             "measured": self.measured,
             "holds": True,
             "source": self.source,
+            "numbers": self.numbers,
         }
         source = f" · {html.escape(self.source)}" if self.source else ""
         # Inline styles serve notebook services, which know nothing of the book's style sheet; currentColor suits
@@ -114,7 +125,10 @@ def _checked(
     if target is not None and target.numel() not in (1, values.numel()):
         raise ValueError(f"equals has {target.numel()} values, measured has {values.numel()}")
     holds = _holds(values, target, within or 0.0, below, above)
-    result = Claim(sentence, *_in_words(values, target, within or 0.0, below, above, holds), source)
+    words = _in_words(values, target, within or 0.0, below, above, holds)
+    exact = {"measured": values, "equals": target, "within": within, "below": below, "above": above}
+    numbers = {name: _exactly(value) for name, value in exact.items() if value is not None}
+    result = Claim(sentence, *words, source, numbers)
     if values.numel() == 0 or not bool(holds.all()):
         raise ClaimFailed(f"claim does not hold: {sentence} (expected {result.expected}; measured {result.measured})")
     return result
@@ -147,18 +161,19 @@ def _in_words(
     """
     for more in range(16):  # with 17 digits every float64 is printed exactly
         expected = []
+        tolerance, bound = min(2 + more, 17), min(6 + more, 17)
         if target is not None:
-            tolerance = f"{within:.{min(2 + more, 17)}g}"
-            expected.append(_list(target, _digits(target, within, more)) + (f" ± {tolerance}" if within else ""))
-        bounds = {sign: f"{b:.{min(6 + more, 17)}g}" for sign, b in ((">", above), ("<", below)) if b is not None}
-        expected += [f"{sign} {bound}" for sign, bound in bounds.items()]
+            plus_minus = f" ± {_on_paper(within, tolerance)}" if within else ""
+            expected.append(_list(target, _digits(target, within, more)) + plus_minus)
+        expected += [f"> {_on_paper(above, bound)}"] if above is not None else []
+        expected += [f"< {_on_paper(below, bound)}"] if below is not None else []
         digits = _digits(values, within, more)
         printed = _holds(
             _as_printed(values, digits),
             None if target is None else _as_printed(target, _digits(target, within, more)),
-            float(tolerance) if target is not None else 0.0,
-            float(bounds["<"]) if "<" in bounds else None,
-            float(bounds[">"]) if ">" in bounds else None,
+            _rounded(within, tolerance),
+            None if below is None else _rounded(below, bound),
+            None if above is None else _rounded(above, bound),
         )
         if torch.equal(printed, holds):
             break
@@ -178,14 +193,48 @@ def _as_printed(values: Tensor, digits: int) -> Tensor:
     """Return ``values`` (n,) as a reader of their digits sees them."""
     if values.is_complex():
         return torch.complex(_as_printed(values.real, digits), _as_printed(values.imag, digits))
-    return torch.tensor([float(f"{value:.{digits}g}") for value in values.tolist()], dtype=torch.float64)
+    return torch.tensor([_rounded(value, digits) for value in values.tolist()], dtype=torch.float64)
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Return ``value`` as a reader of its ``digits`` significant digits sees it."""
+    return float(f"{value:.{digits}g}")
 
 
 def _list(values: Tensor, digits: int) -> str:
     """Return one number, a short list, or the range of a long one (of the moduli, if it is complex)."""
     if values.numel() == 0:
         return "nothing"
-    if values.numel() > 8:
+    if values.numel() > LONGEST_LIST:
         size, of = (values.abs(), "complex values of modulus") if values.is_complex() else (values, "values from")
-        return f"{values.numel()} {of} {size.min():.{digits}g} to {size.max():.{digits}g}"
-    return ", ".join(f"{value:.{digits}g}" for value in values.tolist())
+        smallest, largest = (_on_paper(end.item(), digits) for end in (size.min(), size.max()))
+        return f"{values.numel()} {of} {smallest} to {largest}"
+    return ", ".join(_on_paper(value, digits) for value in values.tolist())
+
+
+def _exactly(value: Tensor | float) -> list[str]:
+    """Return one number, a short list, or the ends of a long one (of the moduli, if it is complex), to all digits."""
+    if not isinstance(value, Tensor):
+        return [repr(float(value))]
+    if value.numel() > LONGEST_LIST:
+        size = value.abs() if value.is_complex() else value
+        value = torch.stack([size.min(), size.max()])
+    return [repr(number) for number in value.tolist()]
+
+
+def _on_paper(value: complex, digits: int) -> str:
+    """Write a number as a printed book does, with so many significant digits at most: −1.2·10⁻⁵."""
+    if isinstance(value, complex):
+        return _complex_on_paper(value, digits)
+    number, _, exponent = f"{value:.{digits}g}".partition("e")
+    number = "0" if number == "-0" else number.replace("-", "−").replace("inf", "∞").replace("nan", "NaN")
+    if not exponent:
+        return number
+    power = f"10{str(int(exponent)).translate(_RAISED)}"
+    return {"1": power, "−1": f"−{power}"}.get(number, f"{number}·{power}")
+
+
+def _complex_on_paper(value: complex, digits: int) -> str:
+    real, imaginary = _on_paper(value.real, digits), _on_paper(value.imag, digits)
+    sign, size = ("−", imaginary[1:]) if imaginary.startswith("−") else ("+", imaginary)
+    return f"{real} {sign} {size}{'' if size[-1].isascii() else ' '}i"

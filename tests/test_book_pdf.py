@@ -39,8 +39,11 @@ def test_a_claim_becomes_a_sentence(capsys):
 
 
 def test_the_text_of_a_claim_is_as_the_library_writes_it(capsys):
-    claim("one is one", 1.0, equals=1.0, within=0.1)
-    assert capsys.readouterr().out.startswith("✓ Claim: ")
+    claim("it cools", -1.2e-5, equals=-1.2e-5, within=1e-7)
+    text = capsys.readouterr().out.strip()
+    (shown,) = printed(new_output("display_data", {MIME_TYPE: {"holds": True}, "text/plain": text})).outputs
+    words = "it cools (expected −1.2·10⁻⁵ ± 10⁻⁷; measured −1.2·10⁻⁵)"
+    assert shown.data == {"text/markdown": f"**✓ Claim.** {words}"}
 
 
 def test_other_outputs_stay():

@@ -1,5 +1,7 @@
 """A claim shows what holds and stops what does not."""
 
+import html
+import json
 import math
 import re
 import subprocess
@@ -36,6 +38,7 @@ def test_a_claim_that_holds_carries_sentence_expected_and_measured(shown):
         "measured": "3.142",
         "holds": True,
         "source": "Archimedes",
+        "numbers": {"measured": ["3.141592653589793"], "equals": ["3.142857142857143"], "within": ["0.002"]},
     }
     assert "π is close to 22/7" in bundle["text/plain"]
     assert "Archimedes" in bundle["text/html"]
@@ -87,7 +90,7 @@ def test_long_lists_are_shown_as_a_range(shown):
 
 def test_as_many_digits_are_shown_as_the_tolerance_is_about(shown):
     result = shown("the sentence", 0.123456789, equals=0.1234567, within=1e-6)
-    assert (result.expected, result.measured) == ("0.123457 ± 1e-06", "0.123457")
+    assert (result.expected, result.measured) == ("0.123457 ± 10⁻⁶", "0.123457")
 
 
 @pytest.mark.parametrize(
@@ -103,14 +106,58 @@ def test_as_many_digits_are_shown_as_the_tolerance_is_about(shown):
         (2 / 3, {"equals": 0.67, "within": 0.01}, ("0.67 ± 0.01", "0.6667")),
         (2 / 3, {"equals": 2 / 3}, ("0.6667", "0.6667")),
         (torch.linspace(0, 0.999999, 9), {"below": 1}, ("< 1", "9 values from 0 to 0.999999")),
-        (1 + 2j, {"equals": 1 + 2j}, ("1+2j", "1+2j")),
-        ([1j, 2], {"equals": [1j, 2.01], "within": 0.1}, ("0+1j, 2.01+0j ± 0.1", "0+1j, 2+0j")),
-        ([3j] * 9, {"equals": 3j}, ("0+3j", "9 complex values of modulus 3 to 3")),
+        (1 + 2j, {"equals": 1 + 2j}, ("1 + 2i", "1 + 2i")),
+        ([1j, 2], {"equals": [1j, 2.01], "within": 0.1}, ("0 + 1i, 2.01 + 0i ± 0.1", "0 + 1i, 2 + 0i")),
+        ([3j] * 9, {"equals": 3j}, ("0 + 3i", "9 complex values of modulus 3 to 3")),
     ],
 )
 def test_what_is_printed_holds_and_has_no_more_digits_than_it_takes(shown, measured, expectation, words):
     result = shown("the sentence", measured, **expectation)
     assert (result.expected, result.measured) == words
+
+
+@pytest.mark.parametrize(
+    ("measured", "expectation", "words"),
+    [
+        (-1.2e-5, {"equals": -1.2e-5, "within": 1e-7}, ("−1.2·10⁻⁵ ± 10⁻⁷", "−1.2·10⁻⁵")),
+        (-3, {"above": -4, "below": -2.5}, ("> −4 and < −2.5", "−3")),
+        (1e-5, {"below": 2.5e-5}, ("< 2.5·10⁻⁵", "10⁻⁵")),
+        (-1e-10, {"above": -1e-5}, ("> −10⁻⁵", "−10⁻¹⁰")),
+        (6.02214e23, {"equals": 6e23, "within": 1e22}, ("6·10²³ ± 10²²", "6.022·10²³")),
+        (0.25, {"equals": 0.25}, ("0.25", "0.25")),
+        (12, {"above": 0.0001}, ("> 0.0001", "12")),
+        (-0.0, {"equals": 0}, ("0", "0")),
+        (math.inf, {"above": -math.inf}, ("> −∞", "∞")),
+        (torch.linspace(-1e-6, 0, 9), {"below": 1}, ("< 1", "9 values from −10⁻⁶ to 0")),
+        (-1 - 1e-7j, {"equals": -1 - 1e-7j}, ("−1 − 10⁻⁷ i", "−1 − 10⁻⁷ i")),
+    ],
+)
+def test_numbers_are_written_as_on_paper(shown, measured, expectation, words):
+    claimed = shown("the sentence", measured, **expectation)
+    assert (claimed.expected, claimed.measured) == words
+    bundle = claimed._repr_mimebundle_()
+    assert f"(expected {words[0]}; measured {words[1]})" in bundle["text/plain"]
+    assert html.escape(words[0]) in bundle["text/html"]
+    assert f"measured {words[1]}" in bundle["text/html"]
+
+
+def test_the_data_keep_all_digits_and_are_strict_json(shown):
+    data = shown("s", [1 / 3, math.inf], above=-1e-300)._repr_mimebundle_()[MIME_TYPE]
+    assert data["numbers"] == {"measured": ["0.3333333333333333", "inf"], "above": ["-1e-300"]}
+    json.dumps(data, allow_nan=False)
+    many = shown("s", torch.arange(9, dtype=torch.float64) / 3, below=np.float64(3)).numbers
+    assert many == {"measured": ["0.0", "2.6666666666666665"], "below": ["3.0"]}
+    assert complex(*shown("s", 1j / 3, equals=1j / 3).numbers["measured"]) == 1j / 3
+
+
+def as_number(text: str) -> float:
+    """Read a number that is written as on paper."""
+    power = re.search("·?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)$", text)
+    if power is None:
+        return float(text.replace("−", "-"))
+    mantissa = text[: power.start()].replace("−", "-")
+    exponent = power[1].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    return float(f"{mantissa if mantissa.strip('-') else mantissa + '1'}e{exponent}")
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10))
@@ -120,7 +167,7 @@ def test_the_printed_relation_is_the_measured_one(measured, bound):
         expected, digits = result.expected, result.measured
     except ClaimFailed as failure:
         expected, digits = re.search(r"expected (.*); measured (.*)\)$", str(failure)).groups()
-    assert (float(digits) < float(expected.removeprefix("< "))) == (measured < bound)
+    assert (as_number(digits) < as_number(expected.removeprefix("< "))) == (measured < bound)
 
 
 def test_a_failure_does_not_look_like_a_success():
