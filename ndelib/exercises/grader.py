@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ndelib.exercises import session
-from ndelib.exercises.engine import Test, run_test
+from ndelib.exercises.engine import Test, needed_names, run_test
 from ndelib.exercises.report import QuestionReport, Report
 
 
@@ -32,7 +32,7 @@ class Grader:
         self.assignment: str = data["assignment"]
         self.questions: dict[str, Question] = {question["name"]: question for question in data["questions"]}
         self._reports: dict[str, QuestionReport] = {}
-        session.watch()
+        session.watch(name for q in self.questions.values() for test in q["tests"] for name in needed_names(test))
 
     def __repr__(self) -> str:
         return f"Grader for {self.assignment}: {', '.join(self.questions)}"
@@ -60,7 +60,8 @@ class Grader:
         """Check every question, and save what was run in this session as a notebook to hand in.
 
         The file is ``NN_name_submission.ipynb`` in ``folder``; Colab offers it as a download. ``namespace`` is as in
-        ``check``. Points do not depend on this file more than on the notebook itself: either may be handed in.
+        ``check``. Of a cell that stopped with an error the file has what ran, so that it defines what was checked.
+        Either the file or the notebook itself may be handed in.
         """
         if namespace is None:
             namespace = _callers_variables()
@@ -71,11 +72,17 @@ class Grader:
         else:
             session.offer(path)
             saved = f"Saved as `{path}`. Hand in this file, or the notebook itself."
+            parts = [f"`{line}`" for line in session.shortened()]
+            if parts:
+                few = ", ".join(parts[-3:]) + (f" and {len(parts) - 3} others" if len(parts) > 3 else "")
+                saved += f"\nOf cells that stopped with an error it has the part that ran: {few}."
         return Report(report.questions, f"{report.footer}\n{saved}")
 
     def _check_one(self, question: Question, namespace: dict[str, Any]) -> QuestionReport:
         verdicts = tuple(run_test(test, question["name"], namespace) for test in question["tests"])
-        return QuestionReport(question["name"], question["title"], question["points"], verdicts)
+        failed = [test for test, verdict in zip(question["tests"], verdicts, strict=True) if not verdict.passed]
+        notes = session.undone({name: None for test in failed for name in needed_names(test)}, namespace)
+        return QuestionReport(question["name"], question["title"], question["points"], verdicts, tuple(notes))
 
     def _progress(self) -> str:
         passing = sum(report.passed for report in self._reports.values())

@@ -12,12 +12,13 @@ _PASS, _FAIL = "#009e73", "#d55e00"
 
 @dataclass(frozen=True)
 class QuestionReport:
-    """The verdicts on one question."""
+    """The verdicts on one question; ``notes`` say what else a student should know if it fails."""
 
     name: str
     title: str
     points: float
     verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -37,8 +38,8 @@ class QuestionReport:
 
     @property
     def messages(self) -> list[str]:
-        """What the tests that failed have to say, each thing once."""
-        return list(dict.fromkeys(verdict.message for verdict in self.verdicts if not verdict.passed))
+        """What the tests that failed have to say, each thing once, and the notes."""
+        return list(dict.fromkeys([*(verdict.message for verdict in self.verdicts if not verdict.passed), *self.notes]))
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,41 +1,93 @@
-"""What a student ran in this session, as a notebook file to hand in.
+"""What a student ran in this session, as a notebook file to hand in; and which cell set which name.
 
-It is made of the input that IPython keeps, the same on Colab, in JupyterLab and in an editor: none of them tells a
-program where its notebook lies. So nothing depends on the metadata of cells, on their order on the page, or on a cell
-that is there twice: what counts is what was run, in the order in which it was run.
+The file is made of what IPython was given to run, the same on Colab, in JupyterLab and in an editor: none of them tells
+a program where its notebook lies. So nothing depends on the metadata of cells, on their order on the page, or on a cell
+that is there twice: what counts is what was run, in the order in which it was run, as far as it ran.
 """
 
 import json
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_recorded: dict[int, set[int]] = {}
+from ndelib.exercises.bindings import Bindings, first_line, in_words
+from ndelib.exercises.stopped import what_ran
 
 
-def watch() -> None:
-    """Begin to take note of the cells that stop with an error; without IPython do nothing."""
-    shell = _shell()
-    if shell is None or id(shell) in _recorded:
-        return
-    failed = _recorded[id(shell)] = set()
+@dataclass
+class Run:
+    """A cell that was run: its ``source``, and what of it has ``ran``, which is less if it stopped with an error."""
 
-    def after(result: Any) -> None:
-        if not result.success and result.execution_count is not None:
-            failed.add(result.execution_count)
+    source: str
+    ran: str
 
-    shell.events.register("post_run_cell", after)
+
+class Session:
+    """All that was run in one IPython shell."""
+
+    def __init__(self, shell: Any):
+        self.shell = shell  # kept, so that its id stays its own
+        # Before this, IPython's own record is all there is; it does not know what stopped, and %reset empties it.
+        self.runs = [Run(source, source) for source in shell.history_manager.input_hist_raw[1:]]
+        self.bindings = Bindings()
+        shell.events.register("pre_run_cell", self._before)
+        shell.events.register("post_run_cell", self._after)
+
+    def look(self) -> None:
+        """Take note of the names that the cell that runs just now has set."""
+        if self.runs:
+            self.bindings.after(first_line(self.runs[-1].source), self.shell.user_ns)
+
+    def _before(self, info: Any) -> None:
+        if info.store_history:  # not a cell that a cell runs
+            self.runs.append(Run(info.raw_cell, info.raw_cell))
+
+    def _after(self, result: Any) -> None:
+        if not result.info.store_history or not self.runs:
+            return
+        if result.error_before_exec is not None:
+            self.runs[-1].ran = ""
+        elif result.error_in_exec is not None:
+            code = self.shell.transform_cell(self.runs[-1].source)  # Python, with magics as calls
+            ran = what_ran(code, result.error_in_exec, self.shell.user_ns)
+            self.runs[-1].ran = self.runs[-1].source if ran == code else ran
+        self.look()
+
+
+_sessions: dict[int, Session] = {}
+
+
+def watch(names: Iterable[str]) -> None:
+    """Begin to take note of what is run and of the cells that set ``names``; without IPython do nothing."""
+    session = _session()
+    if session is not None:
+        session.bindings.follow(names)
+        session.bindings.after(None, session.shell.user_ns)  # what is there already is of a cell that nobody knows
+
+
+def undone(names: Iterable[str], namespace: dict[str, Any]) -> list[str]:
+    """Return a sentence for each cell that set one of ``names`` again after the cell of the answer."""
+    session = _session()
+    if session is None or session.shell.user_ns is not namespace:
+        return []
+    session.look()
+    return in_words((change for name in names for change in session.bindings.changes(name, namespace)), str)
 
 
 def cells() -> list[str]:
-    """Return the cells that ran without an error, each text once, where it ran last; empty without IPython."""
-    shell = _shell()
-    if shell is None:
-        return []
-    failed = _recorded.get(id(shell), set())
-    sources = shell.history_manager.input_hist_raw[1:]
-    ran = [source for number, source in enumerate(sources, start=1) if number not in failed and source.strip()]
+    """Return what ran of the cells, each text once, where it ran last; empty without IPython."""
+    session = _session()
+    ran = [run.ran for run in session.runs if run.ran.strip()] if session is not None else []
     return list(dict.fromkeys(reversed(ran)))[::-1]
+
+
+def shortened() -> list[str]:
+    """Return the first lines of the cells of which only a part ran."""
+    session = _session()
+    runs = session.runs if session is not None else []
+    return list(dict.fromkeys(first_line(run.source) for run in runs if run.ran.strip() and run.ran != run.source))
 
 
 def save(assignment: str, folder: Path) -> Path | None:
@@ -73,6 +125,16 @@ def offer(path: Path) -> None:
         from google.colab import files
 
         files.download(str(path))
+
+
+def _session() -> Session | None:
+    """Return the session of this shell, which begins with the first call."""
+    shell = _shell()
+    if shell is None:
+        return None
+    if id(shell) not in _sessions:
+        _sessions[id(shell)] = Session(shell)
+    return _sessions[id(shell)]
 
 
 def _shell() -> Any:

@@ -119,6 +119,14 @@ def answer(self, message, value, tensors):
                     "changed": {"!": "tensor", "dtype": "float64", "shape": [10**12], "at": 0, "size": 8}})
 peer.Peer._answer_call = answer
 """
+NONSENSE = """
+import ndelib.exercises.bindings as b
+b.Bindings.changes = lambda *args: [b.Change("double", "<b>", 10**9, "1", None)]
+"""
+LIES = """
+import ndelib.exercises.bindings as b
+b.Bindings.changes = lambda *args: [b.Change("double", f"{n}" * 50, 0, 1, False) for n in range(9000)]
+"""
 ESCAPE = """
 import os, socket, subprocess
 def attempt(action):
@@ -182,6 +190,20 @@ GALLERY: dict[str, Entry] = {
     "a syntax error": Entry(["def double(:", *RIGHT[:1], *RIGHT[2:]], {"q1": 0, "q2": 3, "q3": 3}, "SyntaxError"),
     "cells in another order": Entry([RIGHT[3], "twice = double(2.0)", *RIGHT[::-1]], EVERYTHING),
     "a name that means something else": Entry(["torch = 3", *RIGHT], EVERYTHING),
+    "a scratch cell that sets an answer's name again": Entry(
+        [*RIGHT, "double = 3"],
+        {"q1": 0, "q2": 3, "q3": 3},
+        "`double` was set again in the cell that begins with `double = 3`",
+    ),
+    "a scratch cell that sets what an answer uses": Entry(
+        [*RIGHT, "for torch in range(3): pass"],
+        {"q1": 3, "q2": 0, "q3": 3},
+        "`torch`, which `slope` uses, was set again",
+    ),
+    "all names removed": Entry([*RIGHT, "%reset -f"], NOTHING, "were removed in the cell that begins with `%reset -f`"),
+    "a right answer that is replaced by a wrong one": Entry([*RIGHT, *WRONG], NOTHING, "`kinds` was set again"),
+    "nonsense about names": Entry([*WRONG, NONSENSE], NOTHING, "ended the Python process"),
+    "thousands of lies about names": Entry([*WRONG, LIES], NOTHING, "others were set again"),
     "an error that is not an error": Entry(
         [*RIGHT, "def refuse(x): raise SystemExit(0)"], {"q1": 3, "q2": 3, "q3": 1}, "SystemExit"
     ),
@@ -190,7 +212,7 @@ GALLERY: dict[str, Entry] = {
 
 def messages(outcome: dict[str, Any]) -> str:
     said = [verdict["message"] for verdicts in outcome["tests"].values() for verdict in verdicts]
-    return "\n".join([*outcome["errors"], *said])
+    return "\n".join([*outcome["undone"], *outcome["errors"], *said])
 
 
 def family() -> set[psutil.Process]:

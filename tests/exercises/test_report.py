@@ -10,6 +10,8 @@ import pytest
 from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
 from tools.grading.items import analyse
+from tools.grading.pages import feedback
+from tools.grading.report import Line
 from tools.grading.results import Results, digest
 from tools.grading.roster import Student, entries, read_roster
 from tools.grading.similarity import similar
@@ -88,12 +90,21 @@ def outcome(*passed: bool) -> dict[str, Any]:
             for test in question["tests"]
         ]
         scores[question["name"]] = 3.0 * right
-    return {"status": "graded", "scores": scores, "tests": tests, "errors": []}
+    return {"status": "graded", "scores": scores, "tests": tests, "undone": [], "errors": []}
+
+
+def test_what_undid_an_answer_is_the_first_thing_that_lecturer_and_student_read(tmp_path: Path):
+    what = "`limit` was set again in the cell that begins with `limit = 3`."
+    undone = {**outcome(False, True, True), "undone": [what], "errors": ["a cell stopped"]}
+    (entry,) = entries(submitted(tmp_path, "x.ipynb"), None)
+    assert Line(entry, undone, 0.0).message == f"{what}; a cell stopped"
+    page = feedback("Assignment 01", "Ann", undone, QUESTIONS)
+    assert "<li><code>limit</code> was set again in the cell that begins with <code>limit = 3</code>.</li>" in page
 
 
 def test_the_item_analysis_finds_the_hard_and_the_odd_question():
     results = [outcome(True, False, strong) for strong in (True, True, False)] + [outcome(False, False, True)]
-    crashed: dict[str, Any] = {"status": "crashed", "scores": {}, "tests": {}, "errors": []}
+    crashed: dict[str, Any] = {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": []}
     first, second, third = analyse([*results, crashed], QUESTIONS)
     assert (first.mean, first.full, second.mean) == (0.75, 0.75, 0.0)
     assert "too hard" in second.remark

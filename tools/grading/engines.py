@@ -63,7 +63,7 @@ class Judge:
         except (OSError, ValueError, TimeoutError) as error:
             self.close()
             why = "the judge took too long" if isinstance(error, TimeoutError) else "the judge ended without a verdict"
-            return {"status": "crashed", "scores": {}, "tests": {}, "errors": [why], "seconds": {}}
+            return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
 
     def _started(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:

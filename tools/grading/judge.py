@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ndelib.exercises.bindings import Change, first_line, in_words
 from ndelib.exercises.engine import needed_names, run_test
 from tools.assignments import MasterQuestion
 from tools.grading.sandbox import Sandbox, adopt_orphans, die_with_parent
@@ -31,6 +32,10 @@ GRACE_S = 5.0
 MOST_DATA = 2**30
 """bytes that a submission may send in one test: an endless generator must not fill the judge's memory"""
 START_S = 120.0
+MOST_CHANGES = 1000
+"""of which a submission's report takes note: far more than a notebook has, and few enough to be sorted"""
+_ERROR = {"cell": int, "type": str, "text": str}
+_CHANGE = {"answer": str, "name": str, "first": int, "last": int, "removed": bool}
 
 
 class StudentObject:
@@ -83,11 +88,12 @@ def _stand_in(peer: Peer, reference: Reference) -> Any:
 class Submission:
     """One notebook while it is judged: its worker, started again when it dies, as long as time is left."""
 
-    def __init__(self, cells: list[str], limits: Limits):
+    def __init__(self, cells: list[str], answers: list[str], limits: Limits):
         self.errors: list[dict[str, Any]] = []
+        self.changes: list[Change] = []
         self.ends: list[str] = []
         self.status = "crashed"
-        self.limits, self._cells = limits, cells
+        self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
         self._skip: set[int] = set()
         self._starts = 0
@@ -122,8 +128,8 @@ class Submission:
         peer.handlers["progress"] = progress
         try:
             peer.wire.deadline = min(time.monotonic() + START_S, self._until)
-            found = peer.request({"do": "run", "cells": self._cells, "skip": sorted(self._skip)})
-            self.errors = _checked_errors(found)
+            message = {"do": "run", "cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
+            self.errors, self.changes = _checked(peer.request(message), len(self._cells))
             self._peer, self.status = peer, "graded"
         except (Gone, Silent) as end:
             what = self._end(end)
@@ -165,7 +171,8 @@ class Submission:
 
 def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> dict[str, Any]:
     """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data."""
-    submission = Submission(cells, limits)
+    tests = [test for question in questions for test in question["tests"]]
+    submission = Submission(cells, sorted({name for test in tests for name in needed_names(test)}), limits)
     start = time.monotonic()
     try:
         with contextlib.suppress(Gone, Silent):  # every test will say so
@@ -181,6 +188,10 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
                         verdicts[question["name"]][place] = _run(submission, test, question["name"])
     finally:
         submission.close()
+    failed = set()
+    for test, verdict in zip(tests, (verdict for found in verdicts.values() for verdict in found), strict=True):
+        failed |= set() if verdict["passed"] else set(needed_names(test))
+    undone = [change for change in submission.changes if change.answer in failed]
     errors = [
         f"the cell that begins with `{first_line(cells[error['cell']])}` stopped with {error['type']}: {error['text']}"
         for error in submission.errors
@@ -189,6 +200,7 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
         "status": submission.status,
         "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
         "tests": verdicts,
+        "undone": in_words(undone, lambda number: first_line(cells[number])),
         "errors": [*submission.ends, *errors],
         "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
     }
@@ -242,20 +254,17 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-def _checked_errors(found: Any) -> list[dict[str, Any]]:
-    if not isinstance(found, list):
+def _checked(found: Any, cells: int) -> tuple[list[dict[str, Any]], list[Change]]:
+    """Return what a worker says of a notebook of so many cells: the errors in it, and what undid its answers."""
+    errors, changes = (found.get("errors"), found.get("changes")) if isinstance(found, dict) else (None, None)
+    if not isinstance(errors, list) or not isinstance(changes, list):
         raise Gone("it does not keep to the protocol")
-    wanted = {"cell": int, "type": str, "text": str}
-    for error in found:
-        if not isinstance(error, dict) or {key: type(error.get(key)) for key in wanted} != wanted:
+    for record, wanted in [(e, _ERROR) for e in errors] + [(c, _CHANGE) for c in changes]:
+        if not isinstance(record, dict) or {key: type(part) for key, part in record.items()} != wanted:
             raise Gone("it does not keep to the protocol")
-    return found
-
-
-def first_line(source: str) -> str:
-    """Return the first line of a cell, cut short."""
-    lines = source.strip().splitlines()
-    return lines[0][:80] if lines else ""
+        if not all(0 <= part < cells for part in record.values() if type(part) is int):
+            raise Gone("it reports a cell that there is not")
+    return errors, [Change(**{**change, "name": change["name"][:80]}) for change in changes[:MOST_CHANGES]]
 
 
 def main() -> None:

@@ -50,8 +50,9 @@ def feedback(title: str, who: str, outcome: dict[str, Any], questions: Sequence[
     ]
     if note:
         parts.append(f"<p>{_text(note)}</p>")
-    if outcome["errors"]:
-        items = "".join(f"<li>{_text(error)}</li>" for error in outcome["errors"])
+    happened = [*outcome["undone"], *outcome["errors"]]
+    if happened:
+        items = "".join(f"<li>{_text(what)}</li>" for what in happened)
         parts.append(f"<p>When your notebook was run from top to bottom:</p><ul>{items}</ul>")
     for question in questions:
         parts.append(

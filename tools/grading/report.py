@@ -20,7 +20,7 @@ from tools.grading.results import write_whole
 from tools.grading.roster import Entry
 from tools.grading.similarity import Pair, similar
 
-NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "errors": [], "seconds": {}}
+NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Line:
 
     @property
     def message(self) -> str:
-        """Return the first thing to know about the submission."""
-        notes = list(self.outcome["errors"][:1])
+        """Return the first things to know about the submission: what cost an answer, and the first error."""
+        notes = [*self.outcome["undone"], *self.outcome["errors"][:1]]
         if self.entry.earlier:
             notes.append(f"{len(self.entry.earlier)} earlier or other files are not counted")
         return "; ".join(notes)

@@ -103,9 +103,10 @@ def serve(config: dict[str, Any]) -> None:
     )
 
     def run(message: dict[str, Any]) -> Any:
-        return notebook.run(
-            message["cells"], message["skip"], lambda number: peer.progress({"do": "progress", "cell": number})
-        )
+        def begin(number: int) -> None:
+            peer.progress({"do": "progress", "cell": number})
+
+        return notebook.run(message["cells"], message["skip"], message["answers"], begin)
 
     def get(message: dict[str, Any]) -> Any:
         name = message["name"]

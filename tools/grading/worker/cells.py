@@ -1,10 +1,13 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from typing import Any
 
 from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
+
+from ndelib.exercises.bindings import Bindings
 
 from .limits import TimeLimit, time_limit
 
@@ -28,6 +31,7 @@ class Notebook:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
         self._limit_s = cell_limit_s
+        self._bindings = Bindings()
 
     @property
     def names(self) -> dict[str, Any]:
@@ -35,29 +39,33 @@ class Notebook:
         names: dict[str, Any] = self._shell.user_ns
         return names
 
-    def run(self, cells: list[str], skip: Iterable[int], begin: Callable[[int], None]) -> list[dict[str, Any]]:
-        """Run the cells from top to bottom; return the errors of those that stopped.
+    def run(
+        self, cells: list[str], skip: Iterable[int], answers: list[str], begin: Callable[[int], None]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Run the cells from top to bottom; return the errors of those that stopped, and what undid the ``answers``.
 
         A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
         at the end: the student had run the cells in another order.
         """
         skipped, errors, again = set(skip), {}, []
+        self._bindings.follow(answers)
         for number, source in enumerate(cells):
             if number not in skipped:
                 begin(number)
-                error = self._run(source)
+                error = self._run(number, source)
                 if error is not None:
                     errors[number] = error
                     again += [number] if error["type"] == "NameError" else []
         for number in again if len(again) < len(cells) else []:
             begin(number)
-            error = self._run(cells[number])
+            error = self._run(number, cells[number])
             errors.pop(number)
             if error is not None:
                 errors[number] = error
-        return [{"cell": number, **error} for number, error in sorted(errors.items())]
+        changes = [asdict(change) for name in answers for change in self._bindings.changes(name, self.names)]
+        return {"errors": [{"cell": number, **error} for number, error in sorted(errors.items())], "changes": changes}
 
-    def _run(self, source: str) -> dict[str, str] | None:
+    def _run(self, number: int, source: str) -> dict[str, str] | None:
         try:
             with time_limit(self._limit_s):
                 result = self._shell.run_cell(source, store_history=False, silent=True)
@@ -65,6 +73,7 @@ class Notebook:
         except (TimeLimit, Exception, SystemExit, KeyboardInterrupt) as raised:
             error = raised
         self._close_figures()
+        self._bindings.after(number, self.names)
         if error is None:
             return None
         try:
