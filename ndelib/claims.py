@@ -164,36 +164,37 @@ def _in_words(
         tolerance, bound = min(2 + more, 17), min(6 + more, 17)
         if target is not None:
             plus_minus = f" ± {_on_paper(within, tolerance)}" if within else ""
-            expected.append(_list(target, _digits(target, within, more)) + plus_minus)
+            expected.append(_list(target, within, more) + plus_minus)
         expected += [f"> {_on_paper(above, bound)}"] if above is not None else []
         expected += [f"< {_on_paper(below, bound)}"] if below is not None else []
-        digits = _digits(values, within, more)
         printed = _holds(
-            _as_printed(values, digits),
-            None if target is None else _as_printed(target, _digits(target, within, more)),
+            _as_printed(values, within, more),
+            None if target is None else _as_printed(target, within, more),
             _rounded(within, tolerance),
             None if below is None else _rounded(below, bound),
             None if above is None else _rounded(above, bound),
         )
         if torch.equal(printed, holds):
             break
-    return " and ".join(expected), _list(values, digits)
+    return " and ".join(expected), _list(values, within, more)
 
 
-def _digits(values: Tensor, within: float, more: int) -> int:
+def _digits(value: complex, within: float, more: int) -> int:
     """Return with how many digits to print: four, or those that a tolerance is about; and ``more``."""
-    digits = 4
-    largest = values.abs().max().item() if values.numel() else 0.0
-    if within > 0 and math.isfinite(largest) and largest > within:
-        digits = min(max(digits, math.ceil(math.log10(largest / within))), 8)
+    digits, size = 4, abs(value)
+    if within > 0 and math.isfinite(size) and size > within:
+        digits = min(max(digits, math.ceil(math.log10(size / within))), 8)
     return min(digits + more, 17)
 
 
-def _as_printed(values: Tensor, digits: int) -> Tensor:
+def _as_printed(values: Tensor, within: float, more: int) -> Tensor:
     """Return ``values`` (n,) as a reader of their digits sees them."""
-    if values.is_complex():
-        return torch.complex(_as_printed(values.real, digits), _as_printed(values.imag, digits))
-    return torch.tensor([_rounded(value, digits) for value in values.tolist()], dtype=torch.float64)
+    printed = []
+    for value in values.tolist():
+        digits = _digits(value, within, more)
+        rounded = (_rounded(part, digits) for part in (value.real, value.imag))
+        printed.append(complex(*rounded) if isinstance(value, complex) else next(rounded))
+    return torch.tensor(printed, dtype=values.dtype)
 
 
 def _rounded(value: float, digits: int) -> float:
@@ -201,25 +202,30 @@ def _rounded(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _list(values: Tensor, digits: int) -> str:
+def _list(values: Tensor, within: float, more: int) -> str:
     """Return one number, a short list, or the range of a long one (of the moduli, if it is complex)."""
     if values.numel() == 0:
         return "nothing"
-    if values.numel() > LONGEST_LIST:
-        size, of = (values.abs(), "complex values of modulus") if values.is_complex() else (values, "values from")
-        smallest, largest = (_on_paper(end.item(), digits) for end in (size.min(), size.max()))
-        return f"{values.numel()} {of} {smallest} to {largest}"
-    return ", ".join(_on_paper(value, digits) for value in values.tolist())
+    many = values.numel() > LONGEST_LIST
+    numbers = _ends(values) if many else values
+    texts = [_on_paper(value, _digits(value, within, more)) for value in numbers.tolist()]
+    if many:
+        of = "complex values of modulus" if values.is_complex() else "values from"
+        return f"{values.numel()} {of} {texts[0]} to {texts[1]}"
+    return ", ".join(texts)
+
+
+def _ends(values: Tensor) -> Tensor:
+    """Return the smallest and the largest of ``values`` (n,), of their moduli if they are complex: (2,)."""
+    sizes = values.abs() if values.is_complex() else values
+    return torch.stack([sizes.min(), sizes.max()])
 
 
 def _exactly(value: Tensor | float) -> list[str]:
     """Return one number, a short list, or the ends of a long one (of the moduli, if it is complex), to all digits."""
     if not isinstance(value, Tensor):
         return [repr(float(value))]
-    if value.numel() > LONGEST_LIST:
-        size = value.abs() if value.is_complex() else value
-        value = torch.stack([size.min(), size.max()])
-    return [repr(number) for number in value.tolist()]
+    return [repr(number) for number in (_ends(value) if value.numel() > LONGEST_LIST else value).tolist()]
 
 
 def _on_paper(value: complex, digits: int) -> str:
