@@ -2,15 +2,16 @@
 
 import ast
 from collections.abc import Iterable, Mapping
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import ndelib
+from tools.imports import imported, modules
 
 ROOT = Path(ndelib.__file__).parent
+MODULES = modules(ROOT)
 LARGEST_ROOM = 15  # files: what fits one sitting
 
 # Lowest first. A name is a file or a folder; what stands on one floor of the house are separate rooms. Inside a house
@@ -41,29 +42,9 @@ FLOORS = {
 }
 
 
-def name_of(path: Path, root: Path = ROOT) -> str:
-    """Return the dotted name of a module; that of a package is the name of its folder."""
-    parts = [root.name, *path.relative_to(root).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Return every module of the package in the folder ``root`` by its dotted name."""
-    return {name_of(path, root): path for path in sorted(root.rglob("*.py"))}
-
-
-def imported(path: Path, known: Iterable[str]) -> set[str]:
-    """Return which of the ``known`` modules a file imports, also inside functions and ``if TYPE_CHECKING``."""
-    known, found = set(known), set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative imports hide where a thing is from"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if name in known else str(node.module) for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & known
+def imports_of(path: Path) -> set[str]:
+    """Return which modules of ndelib a file imports, also inside functions and ``if TYPE_CHECKING``."""
+    return imported(ast.parse(path.read_text(encoding="utf-8")), MODULES)
 
 
 def climbs(name: str, others: Iterable[str], floors: Mapping[str, list[set[str]]]) -> list[str]:
@@ -92,17 +73,17 @@ def is_folder(house: str, mine: list[str], its: list[str]) -> bool:
     return any((folder / parts[-1]).is_dir() for parts in (mine, its))
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_never_go_up(name: str):
     if (ROOT / "/".join(name.split(".")[1:])).is_dir():
         return  # the door of a room opens what lies in it; what the room imports is seen in its files
-    above = climbs(name, imported(modules()[name], modules()), FLOORS)
+    above = climbs(name, imports_of(MODULES[name]), FLOORS)
     assert not above, f"{name} imports from {', '.join(above)}, which is not below it"
 
 
 def test_no_module_imports_itself_through_others():
     # A package imports what it offers, so a file that asks a package for a name depends on the file that has it.
-    graph = {name: imported(path, modules()) for name, path in modules().items() if path.name != "__init__.py"}
+    graph = {name: imports_of(path) for name, path in MODULES.items() if path.name != "__init__.py"}
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -116,7 +97,7 @@ def test_no_room_is_too_large():
 
 def test_an_import_that_goes_up_would_be_seen(tmp_path: Path):
     (tmp_path / "up.py").write_text("def f():\n    from ndelib import plotting\n    import ndelib.claims\n")
-    others = imported(tmp_path / "up.py", modules())
+    others = imports_of(tmp_path / "up.py")
     assert others == {"ndelib.plotting", "ndelib.claims"}
     assert set(climbs("ndelib.solvers.loops.adaptive", others, FLOORS)) == others
     assert climbs("ndelib.solvers.steps.newton", ["ndelib.solvers.control"], FLOORS) == ["ndelib.solvers.control"]
