@@ -2,17 +2,18 @@
 
 import ast
 from collections.abc import Iterable, Mapping
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import ndelib
+from tools.imports import imported, modules
 
 ROOT = Path(ndelib.__file__).parent
 TOOLS = ROOT.parent / "tools"
 WORKER = TOOLS / "grading" / "worker"
+MODULES = modules(ROOT)
 LARGEST_ROOM = 15  # files: what fits one sitting
 
 # Lowest first. A name is a file or a folder; what stands on one floor of the house are separate rooms. Inside a house
@@ -43,31 +44,14 @@ FLOORS = {
 }
 
 
-def name_of(path: Path, root: Path = ROOT) -> str:
-    """Return the dotted name of a module; that of a package is the name of its folder."""
-    parts = [root.name, *path.relative_to(root).with_suffix("").parts]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def modules(root: Path = ROOT) -> dict[str, Path]:
-    """Return every module of the package in the folder ``root`` by its dotted name."""
-    return {name_of(path, root): path for path in sorted(root.rglob("*.py"))}
-
-
-def imported(path: Path, known: Iterable[str]) -> set[str]:
+def imports_of(path: Path, known: Iterable[str] = MODULES) -> set[str]:
     """Return which of the ``known`` modules a file imports, also inside functions and ``if TYPE_CHECKING``."""
-    known, found = set(known), set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            if path.parent == WORKER and node.level == 1:  # its package has another name behind the wall
-                node.module, node.level = ".".join(filter(None, ("tools.grading.worker", node.module))), 0
-            assert node.level == 0, f"{path}: relative imports hide where a thing is from"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if name in known else str(node.module) for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found & known
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and path.parent == WORKER and node.level == 1:
+            # Behind the wall its package has another name, so there imports are relative.
+            node.module, node.level = ".".join(filter(None, ("tools.grading.worker", node.module))), 0
+    return imported(tree, known)
 
 
 def climbs(name: str, others: Iterable[str], floors: Mapping[str, list[set[str]]]) -> list[str]:
@@ -96,11 +80,11 @@ def is_folder(house: str, mine: list[str], its: list[str]) -> bool:
     return any((folder / parts[-1]).is_dir() for parts in (mine, its))
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
+@pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_never_go_up(name: str):
     if (ROOT / "/".join(name.split(".")[1:])).is_dir():
         return  # the door of a room opens what lies in it; what the room imports is seen in its files
-    above = climbs(name, imported(modules()[name], modules()), FLOORS)
+    above = climbs(name, imports_of(MODULES[name]), FLOORS)
     assert not above, f"{name} imports from {', '.join(above)}, which is not below it"
 
 
@@ -108,7 +92,7 @@ def test_imports_never_go_up(name: str):
 def test_no_module_imports_itself_through_others(root: Path):
     # A package imports what it offers, so a file that asks a package for a name depends on the file that has it.
     known = modules(root)
-    graph = {name: imported(path, known) for name, path in known.items() if path.name != "__init__.py"}
+    graph = {name: imports_of(path, known) for name, path in known.items() if path.name != "__init__.py"}
     assert any(graph.values())
     try:
         list(TopologicalSorter(graph).static_order())
@@ -123,7 +107,7 @@ def test_no_room_is_too_large():
 
 def test_an_import_that_goes_up_would_be_seen(tmp_path: Path):
     (tmp_path / "up.py").write_text("def f():\n    from ndelib import plotting\n    import ndelib.claims\n")
-    others = imported(tmp_path / "up.py", modules())
+    others = imports_of(tmp_path / "up.py")
     assert others == {"ndelib.plotting", "ndelib.claims"}
     assert set(climbs("ndelib.solvers.loops.adaptive", others, FLOORS)) == others
     assert climbs("ndelib.solvers.steps.newton", ["ndelib.solvers.control"], FLOORS) == ["ndelib.solvers.control"]

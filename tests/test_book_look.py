@@ -115,7 +115,7 @@ def test_the_hero_is_kept_until_something_changes(tmp_path: Path, monkeypatch: p
     kept, drawn = tmp_path / "hero.html", iter(["one", "two"])
     monkeypatch.setattr("tools.pages.hero.draw", lambda: next(drawn))
     assert [hero_figure(kept), hero_figure(kept)] == ["one", "one"]
-    monkeypatch.setattr("tools.pages.hero.library_key", lambda: "another")
+    monkeypatch.setattr("tools.pages.hero.library_key", lambda code: "another")
     assert hero_figure(kept) == "two"
 
 

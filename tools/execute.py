@@ -1,8 +1,9 @@
 """Execute the chapters that need it, in parallel, and keep their outputs for the site.
 
 nbmake does the work, so that the book's outputs and the test of its notebooks are one thing. A chapter is executed
-again when its code, a file of ndelib, the lock file or Python changes; a new wording is not a reason. What an
-executed chapter was made from is kept beside it, in ``_build/executed/NAME.key``.
+again when its code, a file of ndelib behind what it uses, the lock file or Python changes; a new wording is not a
+reason, nor is another part of ndelib. What an executed chapter was made from is kept beside it, in
+``_build/executed/NAME.key``.
 
 ``python -m tools.execute`` executes the stale chapters, ``--all`` every one.
 """
@@ -18,32 +19,38 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from tools.chapters import all_chapters, read_notebook
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
+from tools.imports import files_behind
 
 EXECUTED = BUILD / "executed"
 CELL_TIMEOUT = 600
 """Seconds that one cell may take before its chapter counts as broken."""
 
 
-def library_key(root: Path = ROOT) -> str:
-    """Return a digest of what every chapter depends on: ndelib, the locked versions, Python."""
+def library_key(code: Sequence[str], root: Path = ROOT) -> str:
+    """Return a digest of what ``code`` depends on beside itself: files of ndelib, the locked versions, Python.
+
+    ``code`` is Python, in pieces that share their names; ``root`` is the folder with ndelib and the lock file.
+    """
     digest = hashlib.sha256(sys.version.encode())
-    files = [path for path in sorted((root / "ndelib").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    for path in [*files, root / "requirements.lock"]:
+    for path in [*files_behind(code, root / "ndelib"), root / "requirements.lock"]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def notebook_key(notebook: NotebookNode, library: str) -> str:
+def notebook_key(notebook: NotebookNode, root: Path = ROOT) -> str:
     """Return a digest of everything that the outputs of ``notebook`` depend on; prose is no part of it."""
-    code = [(cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = [(cell.source, cell.metadata.get("tags", [])) for cell in cells]
+    library = library_key([TransformerManager().transform_cell(cell.source) for cell in cells], root)
     return hashlib.sha256(json.dumps([library, notebook.metadata, code], sort_keys=True).encode()).hexdigest()
 
 
-def executed_chapter(path: Path, library: str, folder: Path = EXECUTED) -> NotebookNode | None:
+def executed_chapter(path: Path, folder: Path = EXECUTED, root: Path = ROOT) -> NotebookNode | None:
     """Return the chapter at ``path`` with its outputs, or ``None`` when it has to be executed first.
 
     The text is that of ``path`` now; the outputs are those of the last execution of the same code.
@@ -51,7 +58,7 @@ def executed_chapter(path: Path, library: str, folder: Path = EXECUTED) -> Noteb
     notebook = read_notebook(path)
     kept, key = folder / path.name, folder / f"{path.stem}.key"
     try:
-        if key.read_text() != notebook_key(notebook, library):
+        if key.read_text() != notebook_key(notebook, root):
             return None
         executed = [cell for cell in read_notebook(kept).cells if cell.cell_type == "code"]
     except (OSError, UnicodeDecodeError, Problem):
@@ -64,13 +71,14 @@ def executed_chapter(path: Path, library: str, folder: Path = EXECUTED) -> Noteb
     return notebook
 
 
-def execute(paths: Sequence[Path], library: str, folder: Path = EXECUTED) -> None:
+def execute(paths: Sequence[Path], folder: Path = EXECUTED, root: Path = ROOT) -> None:
     """Execute the notebooks at ``paths``, one process a core, and keep those that succeed in ``folder``.
 
     Raises:
         Problem: a notebook cannot be read or a cell fails; the message names the file, the cell and what is wrong.
     """
-    notebooks = {path.name: read_notebook(path) for path in paths}
+    # Before they run, so that a file that is edited meanwhile counts as changed.
+    keys = {path: notebook_key(read_notebook(path), root) for path in paths}
     folder.mkdir(parents=True, exist_ok=True)
     # A chapter runs alone in an empty folder, as it does on Colab. (nbmake also refuses paths with _build in them.)
     with tempfile.TemporaryDirectory(prefix="chapters-") as empty:
@@ -87,7 +95,7 @@ def execute(paths: Sequence[Path], library: str, folder: Path = EXECUTED) -> Non
                 broken.append(failure or unfinished)
             else:
                 shutil.copy(copy, folder / path.name)
-                key.write_text(notebook_key(notebooks[path.name], library))
+                key.write_text(keys[path])
     if broken:
         raise Problem("; ".join(broken))
     if status != 0:
@@ -130,13 +138,12 @@ def _environment() -> dict[str, str]:
 
 def bring_up_to_date(paths: Sequence[Path], everything: bool = False) -> None:
     """Execute those of ``paths`` whose outputs are missing or out of date, or all of them."""
-    library = library_key()
-    stale = [path for path in paths if everything or executed_chapter(path, library) is None]
+    stale = [path for path in paths if everything or executed_chapter(path) is None]
     if not stale:
         print("== Every chapter is up to date: none executed\n", flush=True)
         return
     with step(f"Executing {len(stale)} of {len(paths)} chapters"):
-        execute(stale, library)
+        execute(stale)
 
 
 def main() -> None:

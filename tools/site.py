@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from tools.address import with_address
 from tools.chapters import all_chapters, canonical_text, find_chapter
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
-from tools.execute import bring_up_to_date, executed_chapter, library_key
+from tools.execute import bring_up_to_date, executed_chapter
 from tools.pages.claims import claims_page, without_claim_data
 from tools.pages.finish import finish
 from tools.pages.header import with_header
@@ -175,10 +175,9 @@ def publish(built: Path, html: Path) -> None:
 
 def executed(paths: Sequence[Path]) -> list[tuple[Path, NotebookNode]]:
     """Return the chapters at ``paths`` with their outputs; raise ``Problem`` for one that was not executed."""
-    library = library_key()
     chapters = []
     for path in paths:
-        notebook = executed_chapter(path, library)
+        notebook = executed_chapter(path)
         if notebook is None:
             raise Problem(f"chapters/{path.name} changed while the book was being built; build it again")
         chapters.append((path, notebook))

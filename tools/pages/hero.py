@@ -3,7 +3,7 @@
 Points on two spiral arms, one inside the other, are the start. A network of 32 units says where each moves; it is
 trained, by back-propagation through ``ndelib.odeint``, until the flow has brought the arms to two sides. The drawing is
 an SVG with the colours of the page; ``_static/book.js`` moves the points along their trajectories. It is made again
-when this file, ndelib or PyTorch changes, and is kept in ``_build/hero.html``.
+when this file, what it uses of ndelib, or PyTorch changes, and is kept in ``_build/hero.html``.
 """
 
 from __future__ import annotations  # Tensor is a name for readers and mypy alone
@@ -50,7 +50,8 @@ CAPTION = (
 
 def hero_figure(kept: Path = KEPT) -> str:
     """Return the figure as HTML, made anew only when something that it depends on has changed."""
-    key = hashlib.sha256((library_key() + Path(__file__).read_text(encoding="utf-8")).encode()).hexdigest()
+    source = Path(__file__).read_text(encoding="utf-8")
+    key = hashlib.sha256((library_key([source]) + source).encode()).hexdigest()
     if kept.exists():
         stamp, _, figure = kept.read_text(encoding="utf-8").partition("\n")
         if stamp == key:
