@@ -12,10 +12,15 @@ Foster, Li & Lyons, Efficient and accurate gradients for neural SDEs, NeurIPS 20
 Efficient, accurate and stable gradients for neural ODEs, arXiv:2410.11648 (2024).
 """
 
+import warnings
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from ndelib.solvers.graph import values
 from ndelib.solvers.steps import runge_kutta
 from ndelib.solvers.steps.butcher import ButcherTableau
 from ndelib.solvers.steps.dense import hermite
@@ -29,6 +34,71 @@ COUPLING = 0.999
 MOST_APART = 100.0
 """tolerances between the two copies of the state, at which an adaptive solve fails. While all is well they are a few
 apart; where the flow contracts they part like exp(λt), whatever the step, and both leave the solution."""
+
+HARMFUL = 10.0
+"""times the difference that one step makes between equal copies: if older differences put so much into a step of fixed
+size, they, and not the method, make the error."""
+
+
+class Copies(NamedTuple):
+    """How the two copies of the state that a reversible step ends with differ."""
+
+    apart: float
+    """root mean square of their difference, in parts of that of the state"""
+    harm: float
+    """what their difference at the beginning of the step put into its state, in parts of the difference that the same
+    step makes between copies that begin as equal ones"""
+
+
+@torch.no_grad()
+def difference_of_copies(step: Step, alone: Step, copy: Callable[[Step], Tensor]) -> Copies:
+    """Measure how far the two copies at the end of ``step`` are apart.
+
+    ``alone`` is the step from the same state to the same time (with the same noise, if there is noise) that knows
+    nothing of the steps before, as the first one of a solve: it begins with two equal copies. ``copy`` gives the second
+    copy at the end of a step, (*).
+
+    Where solutions oscillate both numbers stay small. Where the flow contracts like exp(−λt) the difference grows like
+    exp(λt), at first unseen: of a difference d reversible Heun puts (hλ)²d/2 into the state in each step.
+    """
+    differences = [values(copy(made) - made.y1) for made in (step, alone)]
+    apart, own = (torch.linalg.vector_norm(difference).item() for difference in differences)
+    size = torch.linalg.vector_norm(values(step.y1)).item()
+    harm = torch.linalg.vector_norm(values(step.y1 - alone.y1)).item()
+    # What rounding explains is no harm, however accurate the step is.
+    rounding = 1e3 * torch.finfo(step.y1.dtype).eps * size
+    smallest = torch.finfo(torch.float64).tiny
+    return Copies(apart / max(size, smallest), harm / max(own, rounding, smallest))
+
+
+def second_copy(step: Step) -> Tensor:
+    """Return the second copy of the state at the end of ``step``, (*): what the step remembers first."""
+    return step.memory[0]
+
+
+def where_the_velocity_leads(step: Step) -> Tensor:
+    """Return what serves the asynchronous leapfrog, which remembers a velocity, as second copy: y + h v₁, (*)."""
+    return step.y.add(step.memory[0], alpha=step.h)
+
+
+COPY = {"asynchronous_leapfrog": where_the_velocity_leads}
+"""The second copy of a method, where it is not :func:`second_copy`."""
+
+
+def warn_of_copies(name: str, t: float, copies: Copies) -> bool:
+    """Warn if ``copies`` say that by the time ``t`` they, and not the method, make the error; return whether."""
+    if copies.harm <= HARMFUL:  # not if it is NaN
+        return False
+    warnings.warn(
+        f"the two copies of the state that method {name!r} carries come apart: at t = {t:.6g} they differ by "
+        f"{copies.apart:.2g} times the size of the state, and put {copies.harm:.2g} times the error of a step into "
+        "each. Where the flow contracts like exp(−λt) they part like exp(λt), whatever the step size. Reversible "
+        "methods are safe where solutions oscillate, or over times of a few 1/λ; otherwise use another method "
+        "(gradient='checkpoint' works with every one).",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return True
 
 
 def start_asynchronous_leapfrog(field: Field, statistics: Statistics) -> StepFunction:
