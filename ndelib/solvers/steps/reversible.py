@@ -104,7 +104,8 @@ def warn_of_copies(name: str, t: float, copies: Copies) -> bool:
 def start_asynchronous_leapfrog(field: Field, statistics: Statistics) -> StepFunction:
     """Return the step of the asynchronous leapfrog method, of order 2 with one evaluation of f.
 
-    It moves y and a velocity v: half a step with v, a look at the slope k there, v₁ = 2k − v, the other half with v₁.
+    It moves y and a velocity v: half a step with v, a look at the slope k there, v₁ = 2k − v, the other half with v₁;
+    both halves together are y₁ = y + h k.
     ``memory`` is (v₁,); the first v is f(t₀, y₀). The method is symmetric: a step back is a step with −h.
     """
 
@@ -115,8 +116,8 @@ def start_asynchronous_leapfrog(field: Field, statistics: Statistics) -> StepFun
             v = field(t, y) if f0 is None else f0
         h = t1 - t
         middle = combine(y, h, (0.5,), (v,))
-        v1 = 2 * field(t + 0.5 * h, middle) - v
-        return Step(t, t1, y, combine(middle, h, (0.5,), (v1,)), k=[], f1=None, error=None, memory=(v1,))
+        k = field(t + 0.5 * h, middle)
+        return Step(t, t1, y, combine(y, h, (1.0,), (k,)), k=[], f1=None, error=None, memory=(2 * k - v,))
 
     return step
 
