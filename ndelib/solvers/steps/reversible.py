@@ -5,7 +5,9 @@ quantities can be updated in turn, each by a formula that is solved for what it 
 
 Stability is the price. For y' = λy the first two methods are stable only where hλ lies on the imaginary axis between
 −i and i; the coupling of McCallum and Foster has a small region around the negative axis, which grows as ``COUPLING``
-moves away from 1.
+moves away from 1. So they are safe where solutions oscillate (|growth| = 1), or over times of a few 1/|Re λ|. Elsewhere
+the two quantities come apart like exp(|Re λ| t), whatever the step: adaptive solves end there, and solves with fixed
+steps warn (:func:`look_at_copies`).
 
 Sources: Mutze, An asynchronous leapfrog method II, arXiv:1311.6602 (2013), and Zhuang et al., MALI, ICLR 2021; Kidger,
 Foster, Li & Lyons, Efficient and accurate gradients for neural SDEs, NeurIPS 2021 (reversible Heun); McCallum & Foster,
@@ -25,7 +27,7 @@ from ndelib.solvers.steps import runge_kutta
 from ndelib.solvers.steps.butcher import ButcherTableau
 from ndelib.solvers.steps.dense import hermite
 from ndelib.solvers.steps.runge_kutta import combine, runge_kutta_step, weighted_sum
-from ndelib.solvers.steps.step import Field, Interpolant, Method, Statistics, Step, StepFunction
+from ndelib.solvers.steps.step import Field, Interpolant, Look, Method, Statistics, Step, StepFunction
 from ndelib.solvers.steps.tableaus import TABLEAUS
 
 COUPLING = 0.999
@@ -81,8 +83,21 @@ def where_the_velocity_leads(step: Step) -> Tensor:
     return step.y.add(step.memory[0], alpha=step.h)
 
 
-COPY = {"asynchronous_leapfrog": where_the_velocity_leads}
-"""The second copy of a method, where it is not :func:`second_copy`."""
+def look_at_copies(
+    start: Callable[..., StepFunction], name: str, copy: Callable[[Step], Tensor], field: Field, statistics: Statistics
+) -> Look:
+    """Return what looks, for one more first step of the method, whether its copies come apart, and warns once."""
+    make_step = start(field, statistics)
+    warned = False
+
+    @torch.no_grad()
+    def look(step: Step) -> None:
+        nonlocal warned
+        if not warned:
+            alone = make_step(step.t, step.y, step.t1, None, None)
+            warned = warn_of_copies(name, step.t1, difference_of_copies(step, alone, copy))
+
+    return look
 
 
 def warn_of_copies(name: str, t: float, copies: Copies) -> bool:
@@ -211,6 +226,7 @@ METHODS = {
         "Mutze (2013), arXiv:1311.6602; Zhuang et al. (2021), MALI",
         start_asynchronous_leapfrog,
         reverse=start_asynchronous_leapfrog,
+        look=partial(look_at_copies, start_asynchronous_leapfrog, "asynchronous_leapfrog", where_the_velocity_leads),
     ),
     "reversible_heun": Method(
         "reversible_heun",
@@ -219,6 +235,7 @@ METHODS = {
         "Kidger, Foster, Li & Lyons (2021), section 3",
         start_reversible_heun,
         reverse=start_reversible_heun,
+        look=partial(look_at_copies, start_reversible_heun, "reversible_heun", second_copy),
     ),
 } | {
     f"reversible_{name}": Method(
@@ -230,6 +247,7 @@ METHODS = {
         error_order=TABLEAUS[name].error_order,
         interpolate=partial(interpolate_coupled, TABLEAUS[name]),
         reverse=partial(undo_coupled, TABLEAUS[name]),
+        look=partial(look_at_copies, partial(start_coupled, TABLEAUS[name]), f"reversible_{name}", second_copy),
     )
     for name in COUPLED
 }

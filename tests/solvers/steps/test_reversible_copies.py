@@ -1,6 +1,7 @@
 """An adaptive reversible solve ends where the copies of its state part, instead of leaving the solution."""
 
 import math
+import warnings
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,13 @@ import torch
 
 from ndelib import odeint
 from ndelib.solvers import StepSizeTooSmall
-from ndelib.solvers.steps.reversible import COPY, HARMFUL, METHODS, difference_of_copies, second_copy
+from ndelib.solvers.steps.reversible import (
+    HARMFUL,
+    METHODS,
+    difference_of_copies,
+    second_copy,
+    where_the_velocity_leads,
+)
 from ndelib.solvers.steps.step import Statistics
 
 METHODS_WITH_COPIES = list(METHODS)
@@ -55,7 +62,9 @@ def copies_at(name, f, y0, end, steps):
         step = make(t, y, t1, before.f1 if before else None, before)
         start, y, before = y, step.y1, step
     alone = make(t, start, t1, None, None)
-    return difference_of_copies(step, alone, COPY.get(name, second_copy)), y
+    return difference_of_copies(
+        step, alone, where_the_velocity_leads if name == "asynchronous_leapfrog" else second_copy
+    ), y
 
 
 @pytest.mark.parametrize("name", METHODS_WITH_COPIES)
@@ -94,3 +103,26 @@ def test_harm_is_noted_before_the_error_is_ten_times_that_of_the_method_and_not_
         noted = noted or (copies.harm > HARMFUL and end)
         assert noted or error < 20
     assert 1 < noted < 8
+
+
+@pytest.mark.parametrize("name", METHODS_WITH_COPIES)
+def test_fixed_steps_on_a_decay_warn_once_with_the_size_of_the_difference(name):
+    y0 = torch.ones(3, dtype=torch.float64)
+    with pytest.warns(RuntimeWarning, match=rf"{name!r} carries come apart: at t = .* they differ by .* times") as said:
+        odeint(
+            lambda t, y: -5 * y, y0, [0.0, 1.0, 2.0, 4.0], method=name, step_size=0.02, step_at=[1.5], adaptive=False
+        )
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("name", METHODS_WITH_COPIES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_fixed_steps_do_not_warn_where_it_is_safe(name, dtype):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        odeint(oscillator, Y0.to(dtype), [0.0, 50.0], method=name, step_size=0.05, adaptive=False)
+        odeint(lambda t, y: -y, Y0.to(dtype), [0.0, 1.0], method=name, step_size=0.05, adaptive=False)
+        odeint(lambda t, y: 0 * y, 0 * Y0.to(dtype), [0.0, 1.0], method=name, step_size=0.1, adaptive=False)
+        odeint(
+            lambda t, y: torch.cos(t + 0 * y), 0 * Y0.to(dtype), [0.0, 20.0], method=name, step_size=0.1, adaptive=False
+        )
