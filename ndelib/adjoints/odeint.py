@@ -100,7 +100,9 @@ def odeint(
     ``"interpolated"``
         the same with the state read off the dense output of the forward solve, which is kept.
     ``"reversible"``
-        for methods whose steps can be undone: the gradient of backpropagation up to rounding; nothing is kept.
+        for methods whose steps can be undone: the gradient of backpropagation up to rounding; nothing is kept. The
+        methods of the kind "reversible" are safe where solutions oscillate, or over times of a few 1/λ; where the flow
+        contracts like exp(−λt) their error grows like exp(λt): adaptive solves fail there, fixed steps warn.
 
     Args:
         f: the vector field, ``f(t, y) -> dy/dt``; for symplectic methods also a pair (velocity, force).

@@ -60,6 +60,8 @@ class Problem:
         if options.step_size is not None and options.adaptive is None:
             self.adaptive = False
         self._check_combination()
+        look = None if self.adaptive else self.method.look
+        self.look = look(self.field, self.statistics, **self.options_of_method()) if look else None
 
     def steps(self, times: Sequence[float]) -> Iterator[Step]:
         """Yield the accepted steps from ``times[0]`` to ``times[-1]``, landing on requested times (see the loops)."""
@@ -104,7 +106,7 @@ class Problem:
         )
 
     def _fixed(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
-        return fixed_steps(self.method, self.make_step, y, times, self.options.step_size, self.statistics)
+        return fixed_steps(self.method, self.make_step, y, times, self.options.step_size, self.statistics, self.look)
 
     def interpolate(self, step: Step) -> Interpolant:
         """Return the curve over ``step`` of the method's dense output."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ndelib.solvers.diagnosis import newton_did_not_converge, not_finite_state
 from ndelib.solvers.graph import values
-from ndelib.solvers.steps.step import Method, Statistics, Step, StepFunction, StepRejected
+from ndelib.solvers.steps.step import Look, Method, Statistics, Step, StepFunction, StepRejected
 
 
 def fixed_steps(
@@ -19,13 +19,16 @@ def fixed_steps(
     times: Sequence[float],
     step_size: float | None,
     statistics: Statistics,
+    look: Look | None = None,
 ) -> Iterator[Step]:
     """Yield equal steps no longer than ``step_size`` in each interval between ``times``, from the state ``y``, (*).
 
-    ``step_size=None`` makes one step an interval. Raises :class:`~ndelib.solvers.errors.NonFiniteState` where the
-    state stops being finite: it is looked at once an interval, since a look at every step would make a GPU wait.
+    ``step_size=None`` makes one step an interval. ``look`` is shown the steps 1, 2, 4, 8, … and the last. Raises
+    :class:`~ndelib.solvers.errors.NonFiniteState` where the state stops being finite: it is looked at once an interval,
+    since a look at every step would make a GPU wait.
     """
     before: Step | None = None
+    made = 0
     for start, end in pairwise(times):
         count = 1 if step_size is None else count_steps(end - start, step_size)
         first = y
@@ -38,6 +41,9 @@ def fixed_steps(
             statistics.steps += 1
             if t1 == end and _is_non_finite(y):
                 _raise_where_it_broke(method, make_step, first, start, end, count)
+            made += 1
+            if look is not None and (made & (made - 1) == 0 or t1 == times[-1]):
+                look(step)
             yield step
 
 

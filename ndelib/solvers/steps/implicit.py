@@ -51,7 +51,8 @@ def implicit_step(
             z = newton.attach(time, known, z)
         k.append(z / h_gamma)
     error = _error(tableau, newton, t, y, h, k) if stages is None else None
-    return Step(t, t1, y, known + z, k, k[-1], error)
+    y1 = combine(y, h, tableau.b, k)  # known + z, but one increment added to y: rounded once
+    return Step(t, t1, y, y1, k, k[-1], error)
 
 
 def _error(

@@ -36,7 +36,11 @@ class MethodInfo:
 
 
 def methods() -> list[MethodInfo]:
-    """List every method of the library with its order, kind and source."""
+    """List every method of the library with its order, kind and source.
+
+    Those of the kind "reversible" are for solutions that oscillate, or for times of a few 1/λ where the flow contracts
+    like exp(−λt): later the error grows like exp(λt), whatever the step.
+    """
     return [MethodInfo(m.name, m.order, m.kind, m.adaptive, m.source) for m in METHODS.values()]
 
 

@@ -18,13 +18,22 @@ from ndelib.solvers.steps.tableaus import TABLEAUS
 
 
 def combine(y: Tensor, h: Any, weights: Sequence[float], k: Sequence[Tensor]) -> Tensor:
-    """Return ``y + h Σ wᵢ kᵢ``, skipping the zeros of the table. ``h`` is a float, or a tensor with one h a sample."""
+    """Return ``y + h Σ wᵢ kᵢ``, skipping the zeros of the table. ``h`` is a float, or a tensor with one h a sample.
+
+    The slopes are summed first, so that y is rounded once: over many short steps the error is that of n additions to
+    y, whatever the number of stages. The sum is in parts of its first weight, which saves its multiplication.
+    """
     if isinstance(h, Tensor):
         return torch.addcmul(y, h, weighted_sum(weights, k))
+    total = None
     for weight, stage in zip(weights, k, strict=True):
-        if weight != 0.0:
-            y = y.add(stage, alpha=h * weight)
-    return y
+        if weight == 0.0:
+            continue
+        if total is None:
+            first, total = weight, stage
+        else:
+            total = total.add(stage, alpha=weight / first)
+    return y if total is None else y.add(total, alpha=h * first)
 
 
 def weighted_sum(weights: Sequence[float], k: Sequence[Tensor]) -> Tensor:

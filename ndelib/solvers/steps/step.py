@@ -57,6 +57,10 @@ depends on nothing else: what a method remembers is in ``before.memory``, so any
 :class:`StepRejected` to ask for a smaller step."""
 
 
+Look = Callable[[Step], None]
+"""What loops of fixed steps show a step to, now and then: it warns or raises where the method does not suit f."""
+
+
 class StepRejected(Exception):
     """A step could not be made with this h (Newton's method did not converge): try ``factor`` times the step."""
 
@@ -108,6 +112,9 @@ class Method:
     reverse: Callable[..., StepFunction] | None = None
     """like ``start``, for the step back: from the end of a step, with its ``memory``, to where it began, exactly but
     for rounding. ``None``: steps of the method cannot be undone. For a symmetric method it is ``start``."""
+    look: Callable[..., Look] | None = None
+    """``look(field, statistics, **options)``, for one solve with fixed steps, where no error estimate notices anything;
+    it may ask the field. ``None``: there is nothing to look at"""
     options: frozenset[str] = frozenset()
     """names of the options of ``odeint`` that only some methods understand and that this ``start`` accepts"""
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ndelib.solvers.graph import values
 from ndelib.solvers.steps.butcher import Row
 from ndelib.solvers.steps.runge_kutta import combine
-from ndelib.solvers.steps.step import Field, Method, Statistics, Step, StepFunction, StepRejected
+from ndelib.solvers.steps.step import Field, Look, Method, Statistics, Step, StepFunction, StepRejected
 
 Halves = tuple[Field, Field]
 """``velocity(t, p) -> dq/dt`` and ``force(t, q) -> dp/dt``: a separable system in two functions, (*, n) -> (*, n)."""
@@ -102,16 +102,11 @@ def start_splitting(
         statistics: not used.
         split: n, the number of elements of q.
         halves: the functions velocity and force, which halve the cost; without them every use of one half is a call of
-            ``field``, and two calls before the first step make sure that the system is separable.
+            ``field``, and :func:`look_at_separability` makes sure that the system is separable.
     """
     velocity, force = _halves(field, split, halves)
-    checked = halves is not None
 
     def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
-        nonlocal checked
-        if not checked:
-            f0 = _check_separable(splitting.name, field, split, t, y, t1, f0)
-            checked = True
         h = t1 - t
         q, p = y[..., :split], y[..., split:]
         known = None  # F(t, q)
@@ -143,29 +138,40 @@ def _halves(field: Field, split: int, halves: Halves | None) -> tuple[Half, Half
     )
 
 
-def _check_separable(name: str, field: Field, split: int, t: float, y: Tensor, t1: float, f0: Tensor | None) -> Tensor:
-    """Raise ``ValueError`` if dq/dt changes with q or dp/dt with p, at least near (t, y); return f(t, y).
+def look_at_separability(
+    name: str, field: Field, statistics: Statistics, *, split: int, halves: Halves | None = None
+) -> Look:
+    """Return what looks, for three evaluations of f, whether dq/dt changes with q, or dp/dt with p, in a step.
 
-    q and p move, one at a time, as far as the first step will move them: that suits their units and their domain.
+    q and p move, one at a time, as far as the step moves them: that suits their units and their domain. Raises
+    ``ValueError`` if they do. In ``halves`` there is nothing to see: they get one of the two.
     """
-    f0 = field(t, y) if f0 is None else f0
-    moved = combine(y, t1 - t, (1.0,), (f0,))
-    q_moved = torch.cat([moved[..., :split], y[..., split:]], dim=-1)
-    p_moved = torch.cat([y[..., :split], moved[..., split:]], dim=-1)
-    for variable, rate, other, half in (
-        ("q", "dq/dt", q_moved, slice(None, split)),
-        ("p", "dp/dt", p_moved, slice(split, None)),
-    ):
-        change = values(field(t, other)[..., half] - f0[..., half]).abs().max().item()
-        size = values(f0[..., half]).abs().max().item()
-        # The same numbers at another place in memory may be summed in another order: that is no dependence.
-        if change > 1000 * torch.finfo(y.dtype).eps * size:
-            raise ValueError(
-                f"method {name!r} needs a separable system: dq/dt must not depend on q, nor dp/dt on p. "
-                f"At t = {t:.6g}, {rate} changed by {change:.3g} (its size is {size:.3g}) when only {variable} "
-                "changed. Use method='tao' (explicit) or method='implicit_midpoint', which take any system."
-            )
-    return f0
+    largest = [
+        0.0,
+        0.0,
+    ]  # size of dq/dt and of dp/dt so far: where a force passes through zero, so does what it rounds to
+
+    @torch.no_grad()
+    def look(step: Step) -> None:
+        t, y, y1 = step.t, step.y, step.y1
+        f0 = field(t, y)
+        moves = (
+            ("q", "dq/dt", torch.cat([y1[..., :split], y[..., split:]], dim=-1), slice(None, split)),
+            ("p", "dp/dt", torch.cat([y[..., :split], y1[..., split:]], dim=-1), slice(split, None)),
+        )
+        for i, (variable, rate, moved, half) in enumerate(moves):
+            change = values(field(t, moved)[..., half] - f0[..., half]).abs().max().item()
+            largest[i] = max(largest[i], values(f0[..., half]).abs().max().item())
+            # The same numbers at another place in memory may be summed in another order: that is no dependence.
+            if change > 1000 * torch.finfo(y.dtype).eps * largest[i]:
+                raise ValueError(
+                    f"method {name!r} needs a separable system: dq/dt must not depend on q, nor dp/dt on p. "
+                    f"At t = {t:.6g}, {rate} changed by {change:.3g} (its size is {largest[i]:.3g}) when only "
+                    f"{variable} changed. Use method='tao' (explicit) or method='implicit_midpoint', which take any "
+                    "system."
+                )
+
+    return (lambda step: None) if halves is not None else look
 
 
 def start_implicit_midpoint(field: Field, statistics: Statistics) -> StepFunction:
@@ -310,6 +316,7 @@ METHODS = {
         options=frozenset({"split", "halves"}),
         # Leapfrog and Yoshida's method are symmetric: a step with −h undoes one with h.
         reverse=undo_symplectic_euler if splitting is SYMPLECTIC_EULER else partial(start_splitting, splitting),
+        look=partial(look_at_separability, splitting.name),
     )
     for splitting in (SYMPLECTIC_EULER, LEAPFROG, YOSHIDA4)
 }

@@ -2,10 +2,12 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
 
+from ndelib import odeint
 from ndelib.solvers.steps.step import Statistics, StepRejected
 from ndelib.solvers.steps.symplectic import METHODS, W0, W1, Splitting, tao_step
 from tests.solvers.steps.hamiltonians import oscillator, path, pendulum, solve, start, tao_example, vector
@@ -38,7 +40,7 @@ def test_a_last_force_is_the_first_one_of_the_next_step(name, forces, velocities
     assert torch.equal(y, solve(name, pendulum, Y, 0.0, 1.0, 10))
 
 
-@pytest.mark.parametrize(("name", "calls"), [("symplectic_euler", 22), ("leapfrog", 23), ("yoshida4", 63), ("tao", 31)])
+@pytest.mark.parametrize(("name", "calls"), [("symplectic_euler", 20), ("leapfrog", 21), ("yoshida4", 61), ("tao", 31)])
 def test_without_the_pair_every_half_is_a_call(name, calls):
     f = Recorder(pendulum)
     solve(name, f, Y, 0.0, 1.0, 10)
@@ -87,23 +89,68 @@ def test_tao_keeps_its_second_copy_from_step_to_step():
 # What is refused
 
 
+def pair_of(*entries, dtype=torch.float64):
+    return tuple(torch.tensor([x], dtype=dtype) for x in entries)
+
+
+def friction_from(start):
+    return lambda t, y: (y[1], -torch.sin(y[0]) - torch.where(t > start, 0.01, 0.0) * y[1])
+
+
 @pytest.mark.parametrize("name", SPLITTINGS)
 @pytest.mark.parametrize(
     ("f", "rate"),
     [
-        (lambda t, y: pendulum(t, y) - 0.01 * torch.stack([0 * y[0], y[1]]), "dp/dt"),
-        (lambda t, y: torch.stack([y[1] * (1 + 0.01 * y[0] ** 2), -y[0]]), "dq/dt"),
+        (friction_from(-1.0), "dp/dt"),
+        (lambda t, y: (y[1] * (1 + 0.01 * y[0] ** 2), -y[0]), "dq/dt"),
     ],
 )
-def test_a_system_that_is_not_separable_is_refused(name, f, rate):
+def test_a_system_that_is_not_separable_is_refused_at_once(name, f, rate):
     for dtype in (torch.float32, torch.float64):
-        with pytest.raises(ValueError, match=f"{rate} changed .*'tao'.*'implicit_midpoint'"):
-            start(name, f, 1)(0.0, Y.to(dtype), 0.1, None)
+        with pytest.raises(ValueError, match=f"At t = 0, {rate} changed .*'tao'.*'implicit_midpoint'"):
+            odeint(f, pair_of(0.5, -1.0, dtype=dtype), [0.0, 1.0], method=name, step_size=0.1)
 
 
 def test_a_damped_system_at_rest_is_refused_too():
     with pytest.raises(ValueError, match="separable"):
-        start("leapfrog", lambda t, y: torch.stack([y[1], -y[0] - y[1]]), 1)(0.0, vector(1.0, 0.0), 0.1, None)
+        odeint(lambda t, y: (y[1], -y[0] - y[1]), pair_of(1.0, 0.0), [0.0, 1.0], method="leapfrog", step_size=0.1)
+
+
+@pytest.mark.parametrize("name", SPLITTINGS)
+@pytest.mark.parametrize(
+    ("f", "y0", "first"),
+    [
+        (friction_from(1.0), (1.0, 0.0), 1.0),
+        (lambda t, y: (y[1], -y[0] - y[0] * y[1]), (0.0, 1.0), 0.0),  # friction q p, none at q = 0
+        (lambda t, y: (y[1] * (1 + y[0] ** 2), torch.cos(t) + 0 * y[0]), (0.0, 0.0), 0.0),  # from rest
+        (friction_from(4.9), (1.0, 0.0), 4.9),  # in the last step only
+    ],
+)
+def test_separability_that_ends_later_is_noticed_and_its_time_named(name, f, y0, first):
+    with pytest.raises(ValueError, match="needs a separable system") as caught:
+        odeint(f, pair_of(*y0), [0.0, 5.0], method=name, step_size=0.05)
+    time = float(re.search(r"At t = ([\d.]+)", str(caught.value))[1])
+    assert first <= time <= 4.95
+
+
+def test_the_times_of_looks_cost_three_evaluations_each():
+    f = Recorder(lambda t, y: (y[1], -torch.sin(y[0])))
+    odeint(f, pair_of(1.0, 0.0), torch.linspace(0, 1, 11).double(), method="leapfrog", step_size=0.01)
+    assert len(f.times) == 2 * 100 + 1 + 3 * 8  # in the steps 1, 2, 4, …, 64 and 100
+
+
+@pytest.mark.parametrize("name", SPLITTINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_separable_systems_that_depend_on_time_are_no_false_alarm(name, dtype):
+    """Turning points, where a force passes through zero, and sums of many terms that cancel there, among them."""
+    A = torch.randn(40, 400, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+    def f(t, y):
+        return (1 + t) * y[1] @ A @ A.T / 400 + torch.cos(t), -torch.sin(y[0] @ A + t) @ A.T / 400
+
+    q, p = 0.1 * torch.randn(2, 8, 40, generator=torch.Generator().manual_seed(1)).to(dtype)
+    odeint(f, (q, p), [0.0, 2.0], method=name, step_size=0.01)
+    odeint(lambda t, y: (y[1], -y[0]), (q, 0 * p), [0.0, 10.0], method=name, step_size=math.pi / 64)
 
 
 @pytest.mark.parametrize("name", SPLITTINGS)
@@ -120,7 +167,8 @@ def test_a_separable_system_from_a_learned_hamiltonian_is_accepted(name):
 
     for seed in range(20):
         torch.manual_seed(seed)
-        start(name, f, 6)(0.0, torch.randn(12), 0.1, None)
+        look = METHODS[name].look(f, Statistics(), split=6)
+        look(start(name, f, 6)(0.0, torch.randn(12), 0.1, None))
 
 
 @pytest.mark.parametrize(("kicks", "drifts"), [((0.5, 0.4), (1.0, 0.0)), ((1.0,), (0.9,)), ((0.5, 0.5), (1.0,))])
