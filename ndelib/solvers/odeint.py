@@ -72,9 +72,9 @@ def odeint(
         controller: ``"i"``, ``"pi"``, ``"pid"`` or a :class:`ndelib.solvers.Controller`.
         batch: ``"independent"`` gives each sample ``y0[i]`` of a batch its own steps, so that no sample depends on its
             batch-mates. ``f`` then gets ``t`` of the shape (n, 1, …) and ``y`` (n, *), n samples that still run.
-        args: more arguments for ``f(t, y, *args)``. With ``batch="independent"`` tensors of the shape (B, …) follow
-            their samples.
-        jacobian: for implicit methods, ``jacobian(t, y) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
+        args: more arguments for ``f(t, y, *args)``, and for ``jacobian``, events and running costs. With
+            ``batch="independent"`` tensors of the shape (B, …) follow their samples.
+        jacobian: for implicit methods, ``jacobian(t, y, *args) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
             (*, d); by ``torch.func`` if ``None``.
         omega: the strength of the coupling in Tao's method.
         compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.loops.compiled``).

@@ -11,8 +11,9 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
-from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
+from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances
 from ndelib.solvers.steps import dense, implicit
+from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.methods import METHODS, find_method
 from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step
 
@@ -56,6 +57,7 @@ class Problem:
         elif not callable(f):
             raise TypeError(f"f must be a function f(t, y) -> dy/dt, got {type(f).__name__}")
         self.field = CheckedField(f, self.y0, self.statistics, options.args)
+        self.jacobian = self._read_jacobian()
         self.adaptive = self.method.adaptive if options.adaptive is None else options.adaptive
         if options.step_size is not None and options.adaptive is None:
             self.adaptive = False
@@ -153,6 +155,14 @@ class Problem:
         self.halves = on_vectors(velocity), on_vectors(force)
         return lambda t, state, *args: (velocity(t, state[1], *args), force(t, state[0], *args))
 
+    def _read_jacobian(self) -> Jacobian | None:
+        """Return the user's ``jacobian(t, y, *args)`` as a function of t and y."""
+        given, args = self.options.jacobian, self.options.args
+        if given is None or not args:
+            return given
+        check_takes(given, "jacobian", args)
+        return lambda t, y: given(t, y, *args)
+
     def _check_combination(self) -> None:
         """Raise ``ValueError`` where options and method do not go together."""
         o, name = self.options, self.method.name
@@ -191,7 +201,7 @@ class Problem:
         all_options = {
             "rtol": o.rtol,
             "atol": o.atol,
-            "jacobian": o.jacobian,
+            "jacobian": self.jacobian,
             "omega": o.omega,
             "split": split,
             "halves": self.halves,
