@@ -14,8 +14,8 @@ from ndelib.solvers.loops.fixed_step import fixed_steps
 from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances
 from ndelib.solvers.steps import dense, implicit
 from ndelib.solvers.steps.jacobian import Jacobian
-from ndelib.solvers.steps.methods import METHODS, find_method
-from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step
+from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
+from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step, StepFunction, checked_steps
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -32,10 +32,11 @@ class Problem:
         self,
         f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
         y0: State,
-        method: str | Method,
+        method: MethodLike,
         options: Options,
     ) -> None:
-        self.method = find_method(method) if isinstance(method, str) else method
+        self.method = self._read_method(method)
+        self.distrusts_steps = isinstance(method, Method)  # a user made it
         self.options = options
         self.statistics = Statistics()
         self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
@@ -62,6 +63,9 @@ class Problem:
         if options.step_size is not None and options.adaptive is None:
             self.adaptive = False
         self._check_combination()
+
+    def _read_method(self, method: MethodLike) -> Method:
+        return find_method(method)
 
     def steps(self, times: Sequence[float]) -> Iterator[Step]:
         """Yield the accepted steps from ``times[0]`` to ``times[-1]``, landing on requested times (see the loops)."""
@@ -91,9 +95,14 @@ class Problem:
         for field in (self.field, *(self.halves or ())):
             field.restrict(start, end, self.options.step_at)  # also where a jump is the first or the last time
         if self.options.compile is None:
-            self.make_step = self.method.start(self.field, self.statistics, **self.options_of_method())
+            self.make_step = self._start()
         else:
             self.make_step = compiled_step(self.method, self.field, *self.traceable)
+
+    def _start(self) -> StepFunction:
+        """Return the function that makes a step; what a user's own method returns is checked."""
+        make_step = self.method.start(self.field, self.statistics, **self.options_of_method())
+        return checked_steps(self.method, make_step) if self.distrusts_steps else make_step
 
     def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         o = self.options
