@@ -10,6 +10,7 @@ from ndelib.adjoints.odeint import GradientName, GradientOptions, read_times, so
 from ndelib.adjoints.parameters import find_parameters
 from ndelib.solvers.controlled.cde import cde_to_ode, check_initial, check_inside, check_path
 from ndelib.solvers.controlled.paths import Path
+from ndelib.solvers.steps.methods import MethodLike
 
 ELSEWHERE = {
     "adjoint": 'write gradient="adjoint" for the continuous adjoint; the default, gradient="backprop", is more exact',
@@ -24,7 +25,7 @@ def cdeint(
     z0: Any,
     t: Tensor | Sequence[float] | Sequence[Tensor] | None = None,
     *,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     gradient: GradientName = "backprop",
     **options: Unpack[GradientOptions],
 ) -> Any:
@@ -44,7 +45,8 @@ def cdeint(
         z0: the initial state, (*, hidden), or a tuple of such; ``func`` then returns a tuple. Usually a function of
             ``X.evaluate(X.interval[0])``: the solution depends on X through its changes only.
         t: the times, (T,), strictly monotone, in the interval of the path; the interval itself if ``None``.
-        method: a name listed by :func:`ndelib.methods`.
+        method: a name listed by :func:`ndelib.methods`; or a method of your own, a
+            :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         gradient: ``"backprop"``, ``"checkpoint"``, ``"adjoint"``, ``"interpolated"`` or ``"reversible"``. Gradients
             flow to ``z0``, ``t``, the parameters of ``func`` and to what X was made of; to the times of observations of
             cubic paths only.

@@ -15,11 +15,11 @@ from ndelib.adjoints.backward.function import Gradient, check_no_transform, solv
 from ndelib.adjoints.backward.readout import Readout, cost_on_states
 from ndelib.adjoints.backward.reversible import Reversible
 from ndelib.adjoints.backward.times import beside_jumps, has_gradient, moves_with_time, read_times
-from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
+from ndelib.adjoints.parameters import Parameters, check_declared, check_steps, find_parameters
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
-from ndelib.solvers.steps.methods import METHODS, closest, find_method
+from ndelib.solvers.steps.methods import METHODS, MethodLike, closest, find_method
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
 """The ways to differentiate a solve: the values of ``odeint``'s ``gradient``."""
@@ -32,7 +32,7 @@ class GradientOptions(SolveOptions, total=False):
 
     params: Parameters
     checkpoints: Checkpoints
-    adjoint_method: str | None
+    adjoint_method: MethodLike | None
     adjoint_rtol: Tolerance | None
     adjoint_atol: Tolerance | None
     deviation: Policy
@@ -43,7 +43,7 @@ class Wishes(TypedDict, total=False):
 
     params: Parameters
     checkpoints: Checkpoints
-    adjoint_method: str | None
+    adjoint_method: MethodLike | None
     adjoint_rtol: Tolerance | None
     adjoint_atol: Tolerance | None
     deviation: Policy
@@ -55,7 +55,7 @@ def odeint(
     y0: Tensor,
     t: Tensor | Sequence[float] | Sequence[Tensor],
     *,
-    method: str = ...,
+    method: MethodLike = ...,
     gradient: GradientName = ...,
     **options: Unpack[GradientOptions],
 ) -> Tensor: ...
@@ -65,7 +65,7 @@ def odeint(
     y0: Tensors,
     t: Tensor | Sequence[float] | Sequence[Tensor],
     *,
-    method: str = ...,
+    method: MethodLike = ...,
     gradient: GradientName = ...,
     **options: Unpack[GradientOptions],
 ) -> Tensors: ...
@@ -74,7 +74,7 @@ def odeint(
     y0: State,
     t: Tensor | Sequence[float] | Sequence[Tensor],
     *,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     gradient: GradientName = "backprop",
     **options: Unpack[GradientOptions],
 ) -> State:
@@ -108,7 +108,8 @@ def odeint(
         f: the vector field, ``f(t, y) -> dy/dt``; for symplectic methods also a pair (velocity, force).
         y0: the initial state, (*), of floating or complex dtype; or a tuple of such tensors.
         t: the times, (T,), strictly monotone; the first is the time of ``y0``. A tensor, or a sequence.
-        method: a name listed by :func:`ndelib.methods`.
+        method: a name listed by :func:`ndelib.methods`; or a method of your own, a
+            :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         gradient: one of those above.
         params: the tensors that ``f`` depends on and that need a gradient, such as ``model.parameters()``. Not needed
             with ``"backprop"``, nor where ``f`` is an ``nn.Module`` or a method of one; otherwise tensors that are
@@ -137,7 +138,7 @@ def odeint_with_cost(
     y0: State,
     t: Tensor | Sequence[float] | Sequence[Tensor],
     *,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     gradient: GradientName = "backprop",
     **options: Unpack[GradientOptions],
 ) -> tuple[Any, Tensor]:
@@ -151,7 +152,8 @@ def odeint_with_cost(
         f: the vector field, as in :func:`odeint`.
         y0: the initial state, (*), or a tuple.
         t: the times, (T,).
-        method: a name listed by :func:`ndelib.methods`.
+        method: a name listed by :func:`ndelib.methods`; or a method of your own, a
+            :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         gradient: as in :func:`odeint`.
         **options: those of :func:`odeint`.
         running_cost: ``l(t, y, *args)``, a real tensor of any one shape (*c): a scalar, or a value for each sample. If
@@ -186,7 +188,7 @@ def _apart(options: GradientOptions) -> tuple[Wishes, SolveOptions]:
     return wishes, solve
 
 
-def _check_wishes(gradient: str, method: str, wishes: Wishes) -> None:
+def _check_wishes(gradient: str, method: MethodLike, wishes: Wishes) -> None:
     """Raise ``ValueError`` for a wrong value, or an option or a method that ``gradient`` has no use for."""
     if gradient not in GRADIENTS:
         raise ValueError(f"gradient {gradient!r} is unknown: {closest(str(gradient), GRADIENTS)}")
@@ -207,22 +209,22 @@ def _check_wishes(gradient: str, method: str, wishes: Wishes) -> None:
     _check_method(gradient, method, wishes)
 
 
-def _check_method(gradient: str, method: str, wishes: Wishes) -> None:
+def _check_method(gradient: str, method: MethodLike, wishes: Wishes) -> None:
     """Raise ``ValueError`` where ``gradient`` cannot be had with ``method``, naming those that can."""
     chosen = find_method(method)
     if gradient == "reversible" and chosen.reverse is None:
         names = ", ".join(name for name, m in METHODS.items() if m.reverse is not None)
         raise ValueError(
-            f"gradient='reversible' needs a method whose steps can be undone, and those of {method!r} cannot: choose "
-            f"{names}; or gradient='checkpoint', which works with every method"
+            f"gradient='reversible' needs a method whose steps can be undone, and those of {chosen.name!r} cannot: "
+            f"choose {names}; or gradient='checkpoint', which works with every method"
         )
     if gradient == "checkpoint" and wishes.get("checkpoints") is not None and chosen.solves_stages:
         raise ValueError(
-            f"checkpoints= makes steps again from their states alone, and {method!r} finds its stages by Newton's "
+            f"checkpoints= makes steps again from their states alone, and {chosen.name!r} finds its stages by Newton's "
             "method, which does not find the same digits twice: leave checkpoints out, and the stages are kept"
         )
     if gradient in ("adjoint", "interpolated"):
-        backward = find_method(wishes.get("adjoint_method") or method)
+        backward = find_method(wishes.get("adjoint_method") or method, "adjoint_method")
         if "split" in backward.options:
             raise ValueError(
                 f"gradient={gradient!r} solves an equation that is not separable into positions and momenta, so the "
@@ -247,7 +249,7 @@ def solve_differentiably(
     running_cost: Any,
     y0: State,
     t: Any,
-    method: str,
+    method: MethodLike,
     gradient: str,
     given: GradientOptions,
     sources: Mapping[Tensor, Tensor] | None = None,
@@ -288,6 +290,8 @@ def solve_differentiably(
                 yield cost(times[0], y)
 
         check_declared(evaluate, problem.y0, parameters, gradient)
+        if problem.distrusts_steps:
+            check_steps(problem, times, parameters, gradient)
         tracked = problem.y0.requires_grad or bool(parameters)
     if tracked:
         from_where = [(sources or {}).get(parameter, parameter) for parameter in parameters]
@@ -317,7 +321,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     if name == "reversible":
         return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
-    method = find_method(wishes.get("adjoint_method") or problem.method.name)
+    method = find_method(wishes.get("adjoint_method") or problem.method)
     if problem.adaptive and not method.adaptive:
         known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
         raise ValueError(

@@ -4,13 +4,16 @@ Backpropagation finds them by itself. A gradient with a backward pass of its own
 told would be silently incomplete.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ndelib.solvers.graph import graph_leaves
+from ndelib.solvers.problem import Problem
+from ndelib.solvers.steps.step import StepRejected
 
 Parameters = Iterable[Tensor] | Tensor | None
 
@@ -52,4 +55,37 @@ def check_declared(
             f"f uses {len(forgotten)} tensor{'s' * (len(forgotten) > 1)} that need{'s' * (len(forgotten) == 1)} a "
             f"gradient (of the shape {shapes}) and gradient={gradient!r} was not told of: pass them as params=(…), or "
             "make f an nn.Module that has them as parameters; gradient='backprop' finds them by itself"
+        )
+
+
+def check_steps(problem: Problem, times: Sequence[float], parameters: Iterable[Tensor], gradient: str) -> None:
+    """Raise ``ValueError`` if the steps of a user's method have tensors whose gradient would be lost.
+
+    One short step is made with its graph, which is walked down to its leaves: those that f itself has not are the
+    method's own.
+    """
+    t, end, name = times[0], times[-1], problem.method.name
+    longest = problem.options.step_size or problem.options.first_step or 1e-3 * abs(end - t)
+    h = math.copysign(min(longest, abs(times[1] - t)), end - t)
+    problem.enter(t, end)
+    with torch.enable_grad():
+        y = problem.y0.detach().requires_grad_()
+        try:
+            step = problem.make_step(t, y, t + h, None, None)
+        except StepRejected:
+            return
+        of_f = graph_leaves([problem.field.uncounted(t, y)], [y])
+    problem.field.forget()
+    if gradient in ("adjoint", "interpolated"):
+        if graph_leaves([step.y1], [y, *of_f]):
+            raise ValueError(
+                f"gradient={gradient!r} differentiates the equation and not the method, so the tensors in the steps of "
+                f"{name!r} that need a gradient would get none: use gradient='backprop' or 'checkpoint'"
+            )
+    elif forgotten := graph_leaves([step.y1, *step.memory], [y, *parameters]):
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in forgotten[:5])
+        raise ValueError(
+            f"the steps of method {name!r} use {len(forgotten)} tensor{'s' * (len(forgotten) > 1)} that need a "
+            f"gradient (of the shape {shapes}) and gradient={gradient!r} was not told of: pass them as params=(…); "
+            "gradient='backprop' finds them by itself"
         )

@@ -14,12 +14,13 @@ from ndelib.adjoints.backward.function import Gradient, check_no_transform, solv
 from ndelib.adjoints.backward.readout import Readout
 from ndelib.adjoints.backward.reversible import Reversible
 from ndelib.adjoints.backward.stochastic import StochasticAdjoint
-from ndelib.adjoints.parameters import Parameters, check_declared, find_parameters
+from ndelib.adjoints.parameters import Parameters, check_declared, check_steps, find_parameters
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import Options, check_times
 from ndelib.solvers.steps.methods import closest
 from ndelib.solvers.stochastic.methods import SDE_METHODS
 from ndelib.solvers.stochastic.problem import StochasticProblem, check_types
+from ndelib.solvers.stochastic.step import StochasticMethod
 
 SDE_GRADIENTS = ("backprop", "checkpoint", "reversible", "adjoint")
 """The ways to differentiate a stochastic solve: the values of ``sdeint``'s ``gradient``."""
@@ -32,7 +33,7 @@ def sdeint(
     y0: Tensor,
     ts: Tensor | Sequence[float],
     bm: Any = None,
-    method: str | None = None,
+    method: str | StochasticMethod | None = None,
     dt: float | None = None,
     adaptive: bool = False,
     rtol: Tolerance = 1e-5,
@@ -58,8 +59,9 @@ def sdeint(
         ts: the times, (T,), strictly increasing (or decreasing, for a Stratonovich equation). A step ends at each.
         bm: the path: a :class:`~ndelib.BrownianMotion` of the size (*, m), or a function ``bm(s, t)`` that returns
             W(t) − W(s). A new one if ``None``, seeded from PyTorch's generator.
-        method: a name listed by :func:`ndelib.sde_methods`. ``None`` takes ``"midpoint"`` for Stratonovich equations,
-            and for Itô equations ``"srk"``, or ``"euler"`` where the noise is commutative or general.
+        method: a name listed by :func:`ndelib.sde_methods`, or a :class:`~ndelib.solvers.StochasticMethod` of your own.
+            ``None`` takes ``"midpoint"`` for Stratonovich equations, and for Itô equations ``"srk"``, or ``"euler"``
+            where the noise is commutative or general.
         dt: the longest step, 1e-3 if ``None``; each interval between times is cut into equal steps. With ``adaptive``
             the first one.
         adaptive: choose steps by ``rtol`` and ``atol``. Steps are halves of halves of the intervals between times, all
@@ -102,6 +104,8 @@ def sdeint(
     check_declared(
         lambda y: (problem.field.uncounted(times[0], y), diffusion(times[0], y)), problem.y0, parameters, gradient
     )
+    if problem.distrusts_steps:
+        check_steps(problem, times, parameters, gradient)
     if not (problem.y0.requires_grad or parameters):
         return readout.solve()[0]
     chosen: Gradient

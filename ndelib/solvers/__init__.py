@@ -22,10 +22,12 @@ from ndelib.solvers.solution import Solution
 from ndelib.solvers.solve_ivp import solve_ivp
 from ndelib.solvers.steps.butcher import ButcherTableau
 from ndelib.solvers.steps.methods import MethodInfo, methods
+from ndelib.solvers.steps.step import Method, Statistics, Step, StepRejected
 from ndelib.solvers.steps.tableaus import TABLEAUS
 from ndelib.solvers.stochastic.brownian import BrownianMotion
 from ndelib.solvers.stochastic.calculus import to_ito, to_stratonovich
 from ndelib.solvers.stochastic.methods import StochasticMethodInfo, sde_methods
+from ndelib.solvers.stochastic.step import StochasticMethod
 
 __all__ = [
     "TABLEAUS",
@@ -35,12 +37,17 @@ __all__ = [
     "CubicSpline",
     "Event",
     "LinearInterpolation",
+    "Method",
     "MethodInfo",
     "NewtonDidNotConverge",
     "NonFiniteState",
     "Solution",
     "SolverError",
+    "Statistics",
+    "Step",
+    "StepRejected",
     "StepSizeTooSmall",
+    "StochasticMethod",
     "StochasticMethodInfo",
     "TooManySteps",
     "cde_to_ode",

@@ -10,7 +10,7 @@ from ndelib.solvers.loops.independent import integrate_independent
 from ndelib.solvers.options import SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
 from ndelib.solvers.steps.dense import evaluate
-from ndelib.solvers.steps.methods import find_method
+from ndelib.solvers.steps.methods import MethodLike, find_method
 from ndelib.solvers.steps.step import Step
 
 
@@ -20,7 +20,7 @@ def odeint(
     y0: Tensor,
     t: Tensor | Sequence[float],
     *,
-    method: str = ...,
+    method: MethodLike = ...,
     **options: Unpack[SolveOptions],
 ) -> Tensor: ...
 @overload
@@ -29,7 +29,7 @@ def odeint(
     y0: Tensors,
     t: Tensor | Sequence[float],
     *,
-    method: str = ...,
+    method: MethodLike = ...,
     **options: Unpack[SolveOptions],
 ) -> Tensors: ...
 def odeint(
@@ -37,7 +37,7 @@ def odeint(
     y0: State,
     t: Tensor | Sequence[float],
     *,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     **options: Unpack[SolveOptions],
 ) -> State:
     """Solve ``dy/dt = f(t, y)``, ``y(t[0]) = y0``, and return the solution at the times ``t``.
@@ -56,7 +56,8 @@ def odeint(
         t: the times, (T,), strictly increasing or strictly decreasing; the first is the time of ``y0``. Every
             requested time ends a step, or lies in one together with a later one, and is then read off the
             method's dense output. With ``batch="independent"`` also (B, T), a grid for each sample.
-        method: a name listed by :func:`ndelib.methods`.
+        method: a name listed by :func:`ndelib.methods` (where names differ in meaning from torchdiffeq's, it says so);
+            or a method of your own, a :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         rtol, atol: an adaptive method keeps its estimate of the error of each step, as the root mean square of
             ``error / (atol + rtol |y|)`` over all components, at most 1. Numbers, or tensors that broadcast to ``y0``
             for a tolerance per component.
@@ -73,9 +74,9 @@ def odeint(
         controller: ``"i"``, ``"pi"``, ``"pid"`` or a :class:`ndelib.solvers.Controller`.
         batch: ``"independent"`` gives each sample ``y0[i]`` of a batch its own steps, so that no sample depends on its
             batch-mates. ``f`` then gets ``t`` of the shape (n, 1, …) and ``y`` (n, *), n samples that still run.
-        args: more arguments for ``f(t, y, *args)``. With ``batch="independent"`` tensors of the shape (B, …) follow
-            their samples.
-        jacobian: for implicit methods, ``jacobian(t, y) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
+        args: more arguments for ``f(t, y, *args)``, and for ``jacobian``, events and running costs. With
+            ``batch="independent"`` tensors of the shape (B, …) follow their samples.
+        jacobian: for implicit methods, ``jacobian(t, y, *args) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
             (*, d); by ``torch.func`` if ``None``.
         omega: the strength of the coupling in Tao's method.
         compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.loops.compiled``).

@@ -1,5 +1,6 @@
 """The options that ``odeint`` and ``solve_ivp`` share, and the checks of what users pass."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -89,7 +90,7 @@ class Options:
         if self.adaptive not in (None, True, False):
             raise TypeError(f"adaptive must be True, False or None, got {self.adaptive!r}")
         if self.jacobian is not None and not callable(self.jacobian):
-            raise TypeError(f"jacobian must be a function (t, y) -> ∂f/∂y or None, got {_kind(self.jacobian)}")
+            raise TypeError(f"jacobian must be a function (t, y, *args) -> ∂f/∂y or None, got {_kind(self.jacobian)}")
         if not isinstance(self.args, (tuple, list)):
             raise TypeError(f"args must be a tuple of what f takes after t and y, got {type(self.args).__name__}")
         if self.batch not in ("shared", "independent"):
@@ -138,6 +139,19 @@ def _check_number(value: Any, name: str, alternative: str = "") -> None:
         isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex())
     ):
         raise TypeError(f"{name} must be a number{alternative}, got {_kind(value)}")
+
+
+def check_takes(function: Callable[..., Any], name: str, args: Sequence[Any]) -> None:
+    """Raise ``TypeError`` if ``function`` cannot be called as ``function(t, y, *args)``, as far as Python can tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some functions written in C
+        return
+    try:
+        signature.bind(None, None, *args)
+    except TypeError as failure:
+        also = f", *args), with the {len(args)} args of the solve" if args else ")"
+        raise TypeError(f"{name} is called as a function (t, y{also}: {failure}") from None
 
 
 def _kind(value: Any) -> str:

@@ -11,10 +11,11 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
-from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances
+from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances
 from ndelib.solvers.steps import dense, implicit
-from ndelib.solvers.steps.methods import METHODS, find_method
-from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step
+from ndelib.solvers.steps.jacobian import Jacobian
+from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
+from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step, StepFunction, checked_steps
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -31,10 +32,11 @@ class Problem:
         self,
         f: Callable[..., Any] | tuple[Callable[..., Any], Callable[..., Any]],
         y0: State,
-        method: str | Method,
+        method: MethodLike,
         options: Options,
     ) -> None:
-        self.method = find_method(method) if isinstance(method, str) else method
+        self.method = self._read_method(method)
+        self.distrusts_steps = isinstance(method, Method)  # a user made it
         self.options = options
         self.statistics = Statistics()
         self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
@@ -56,12 +58,16 @@ class Problem:
         elif not callable(f):
             raise TypeError(f"f must be a function f(t, y) -> dy/dt, got {type(f).__name__}")
         self.field = CheckedField(f, self.y0, self.statistics, options.args)
+        self.jacobian = self._read_jacobian()
         self.adaptive = self.method.adaptive if options.adaptive is None else options.adaptive
         if options.step_size is not None and options.adaptive is None:
             self.adaptive = False
         self._check_combination()
         look = None if self.adaptive else self.method.look
         self.look = look(self.field, self.statistics, **self.options_of_method()) if look else None
+
+    def _read_method(self, method: MethodLike) -> Method:
+        return find_method(method)
 
     def steps(self, times: Sequence[float]) -> Iterator[Step]:
         """Yield the accepted steps from ``times[0]`` to ``times[-1]``, landing on requested times (see the loops)."""
@@ -91,9 +97,14 @@ class Problem:
         for field in (self.field, *(self.halves or ())):
             field.restrict(start, end, self.options.step_at)  # also where a jump is the first or the last time
         if self.options.compile is None:
-            self.make_step = self.method.start(self.field, self.statistics, **self.options_of_method())
+            self.make_step = self._start()
         else:
             self.make_step = compiled_step(self.method, self.field, *self.traceable)
+
+    def _start(self) -> StepFunction:
+        """Return the function that makes a step; what a user's own method returns is checked."""
+        make_step = self.method.start(self.field, self.statistics, **self.options_of_method())
+        return checked_steps(self.method, make_step) if self.distrusts_steps else make_step
 
     def _adaptive(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         o = self.options
@@ -155,6 +166,14 @@ class Problem:
         self.halves = on_vectors(velocity), on_vectors(force)
         return lambda t, state, *args: (velocity(t, state[1], *args), force(t, state[0], *args))
 
+    def _read_jacobian(self) -> Jacobian | None:
+        """Return the user's ``jacobian(t, y, *args)`` as a function of t and y."""
+        given, args = self.options.jacobian, self.options.args
+        if given is None or not args:
+            return given
+        check_takes(given, "jacobian", args)
+        return lambda t, y: given(t, y, *args)
+
     def _check_combination(self) -> None:
         """Raise ``ValueError`` where options and method do not go together."""
         o, name = self.options, self.method.name
@@ -193,7 +212,7 @@ class Problem:
         all_options = {
             "rtol": o.rtol,
             "atol": o.atol,
-            "jacobian": o.jacobian,
+            "jacobian": self.jacobian,
             "omega": o.omega,
             "split": split,
             "halves": self.halves,

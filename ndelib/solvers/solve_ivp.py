@@ -13,7 +13,7 @@ from ndelib.solvers.loops.independent import integrate_independent
 from ndelib.solvers.options import Options, SolveOptions, check_times, read_options
 from ndelib.solvers.problem import Problem, State
 from ndelib.solvers.solution import DenseSolution, Piece, Solution
-from ndelib.solvers.steps.methods import find_method
+from ndelib.solvers.steps.methods import MethodLike, find_method
 
 
 def solve_ivp(
@@ -21,7 +21,7 @@ def solve_ivp(
     t_span: tuple[float, float] | Sequence[float],
     y0: State,
     *,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     t_eval: Tensor | Sequence[float] | None = None,
     dense: bool = False,
     events: Events = None,
@@ -33,16 +33,17 @@ def solve_ivp(
         f: the vector field, as for :func:`ndelib.odeint`.
         t_span: the first and the last time; the last may be earlier.
         y0: the initial state, (*), or a tuple of tensors.
-        method: a name listed by :func:`ndelib.methods`.
+        method: a name listed by :func:`ndelib.methods`; or a method of your own, a
+            :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         t_eval: the times of the states to return, (T,), monotone from the first time to the last and inside
             ``t_span``. ``None`` returns every accepted step.
         dense: keep the solution as a function of time, ``solution.sol(t)``.
-        events: a function ``g(t, y)`` or a list of them, y in the form of ``y0``; each is a scalar tensor, and its
-            event is where it passes through zero. As in SciPy it may have the attributes ``terminal`` (``True``, or
-            after how many occurrences the solve ends) and ``direction`` (1: only where g rises as the solve goes on,
-            -1: only where it falls); besides ``reset(t, y)``, the state to go on from. A
-            :class:`ndelib.solvers.Event` holds the same. Where ``y0`` is a batch, (B, *), g may return (B,), a value
-            for each sample, if it neither ends nor resets.
+        events: a function ``g(t, y, *args)`` or a list of them, y in the form of ``y0``; each is a scalar tensor, and
+            its event is where it passes through zero. As in SciPy it gets the ``args`` of the solve, and may have the
+            attributes ``terminal`` (``True``, or after how many occurrences the solve ends) and ``direction`` (1: only
+            where g rises as the solve goes on, -1: only where it falls); besides ``reset(t, y, *args)``, the state to
+            go on from. A :class:`ndelib.solvers.Event` holds the same. Where ``y0`` is a batch, (B, *), g may return
+            (B,), a value for each sample, if it neither ends nor resets.
         **options: those of :func:`ndelib.odeint`. With ``batch="independent"`` the statistics are those of each sample,
             (B,), and the states without ``t_eval`` are the first and the last.
 
@@ -73,7 +74,7 @@ def solve_ivp(
     if checked.batch == "independent":
         return solve_independent(f, [start, end] if wanted is None else wanted, start, end, y0, method, checked)
     problem = Problem(f, y0, method, checked)
-    watch = Watch(problem, read_events(events), start)
+    watch = Watch(problem, read_events(events, checked.args), start)
     record = Record(start, problem.y0, wanted, -1.0 if end < start else 1.0)
     pieces: list[Piece] = []
     message = ""
@@ -102,7 +103,7 @@ def solve_ivp(
 
 
 def solve_independent(
-    f: Callable[..., Any], times: list[float], start: float, end: float, y0: Any, method: str, options: Options
+    f: Callable[..., Any], times: list[float], start: float, end: float, y0: Any, method: MethodLike, options: Options
 ) -> Solution:
     """Return the states of a batch at ``times``, (T, B, *), with the counts of each sample, (B,)."""
     grid = [start, *[t for t in times if start != t != end], end]

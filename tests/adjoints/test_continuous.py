@@ -328,3 +328,24 @@ def test_a_rule_is_as_exact_as_the_method_and_its_sign_follows_the_direction():
     for order in range(1, 9):
         assert 2 * nodes_for(order) >= order
     assert sum(w * t**3 for t, w in gauss_points(3.0, 1.0, 4)) == pytest.approx(-(3.0**4 - 1) / 4, rel=1e-14)
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "adjoint", "interpolated"])
+def test_the_users_jacobian_gets_the_args_of_the_solve(gradient):
+    calls = []
+
+    def jacobian(t, y, rate):
+        calls.append(rate)
+        return -rate * torch.eye(2, dtype=y.dtype)
+
+    y0, rate = torch.ones(2, dtype=torch.float64, requires_grad=True), torch.tensor(2.0, dtype=torch.float64)
+    options = {"method": "kvaerno3", "gradient": gradient, "args": (rate,), "jacobian": jacobian, "rtol": 1e-8}
+    y1 = odeint(lambda t, y, rate: -rate * y, y0, [0.0, 1.0], **options)[-1]
+    assert torch.allclose(y1, math.exp(-2) * torch.ones_like(y1), rtol=1e-6)
+    forwards = len(calls)
+    (slope,) = torch.autograd.grad(y1.sum(), y0)
+    assert torch.allclose(slope, math.exp(-2) * torch.ones_like(slope), rtol=1e-5)
+    assert all(call is rate for call in calls)
+    assert (len(calls) > forwards) == (gradient != "backprop")  # the backward solve asks for it, too
+    with pytest.raises(TypeError, match=r"jacobian is called as a function \(t, y, \*args\), with the 1 args"):
+        odeint(lambda t, y, k: -k * y, y0, [0.0, 1.0], **{**options, "jacobian": lambda t, y: -torch.eye(2)})

@@ -226,3 +226,8 @@ def test_what_only_plain_solves_can_do_is_refused():
             ValueError, match=f"{option}='{value}' works with gradient='backprop' only, and with neither"
         ):
             with_cost("backprop", "dopri5", Y0[None], [0.0, 1.0], K, **{option: value})
+
+
+def test_a_cost_that_does_not_take_the_args_of_the_solve_is_named():
+    with pytest.raises(TypeError, match=r"running_cost is called as a function \(t, y, \*args\), with the 1 args"):
+        odeint_with_cost(lambda t, y, k: -k * y, lambda t, y: y.sum(), torch.ones(1), [0.0, 1.0], args=(2.0,))

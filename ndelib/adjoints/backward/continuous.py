@@ -230,7 +230,7 @@ class Adjoint:
 
     def jacobian_of_f(self, t: Tensor, y: Tensor) -> Tensor:
         """Return ∂f/∂y, (*, d, d) for y (*, d)."""
-        given = self.problem.options.jacobian
+        given = self.problem.jacobian
         if given is not None:
             return check_jacobian(given(t, y), y)
         return jacobian_by_jvp(lambda y: self.problem.field.uncounted(t, y), y)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ndelib.adjoints.backward.quadrature import gauss_points
 from ndelib.solvers.odeint import reached, states_of
+from ndelib.solvers.options import check_takes
 from ndelib.solvers.problem import Problem
 from ndelib.solvers.steps.dense import evaluate
 from ndelib.solvers.steps.step import Step, time_like
@@ -83,8 +84,9 @@ def cost_on_states(running_cost: Callable[..., Any], problem: Problem) -> Cost:
     """Return the user's ``running_cost(t, y, *args)`` as a function of a float and the flat state.
 
     Raises:
-        TypeError, ValueError: when it is called, if it returns no tensor of real floating-point dtype.
+        TypeError: it does not take ``args``; or, when it is called, it returns no tensor of real floating-point dtype.
     """
+    check_takes(running_cost, "running_cost", problem.options.args)
 
     def cost(t: float | Tensor, y: Tensor) -> Tensor:
         if not isinstance(t, Tensor):  # on the side of a jump that f is asked on

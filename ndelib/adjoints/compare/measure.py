@@ -29,7 +29,7 @@ from ndelib.adjoints.memory import TensorMemory
 from ndelib.adjoints.odeint import GRADIENTS
 from ndelib.adjoints.parameters import Parameters
 from ndelib.solvers.problem import State
-from ndelib.solvers.steps.methods import find_method
+from ndelib.solvers.steps.methods import MethodLike, find_method
 
 Reference = None | str | Mapping[str, Any] | Tensor | Sequence[Tensor]
 
@@ -45,7 +45,7 @@ def compare_gradients(
     *,
     gradients: Iterable[str | Mapping[str, Any]] = (*GRADIENTS, "forward"),
     params: Parameters = None,
-    method: str = "dopri5",
+    method: MethodLike = "dopri5",
     reference: Reference = None,
     repetitions: int = 3,
     **options: Any,
@@ -115,6 +115,10 @@ def _read(entry: str | Mapping[str, Any]) -> dict[str, Any]:
     raise TypeError(f'gradients must be names, or mappings with a name under "gradient"; got {entry!r}')
 
 
+def _name(method: MethodLike) -> str:
+    return method if isinstance(method, str) else str(getattr(method, "name", method))
+
+
 def _last_squared(ys: Any) -> Tensor:
     """Return the sum of the squares of the last state."""
     return sum(((part[-1].conj() * part[-1]).real.sum() for part in parts(ys)), torch.zeros(()))
@@ -141,7 +145,7 @@ def _measure(
 ) -> GradientReport:
     """Run one gradient once, watched: calls of f, memory, error, and how it failed if it did."""
     more = [f"{name}={value}" for name, value in entry.items() if name not in ("gradient", "method")]
-    row = GradientReport(", ".join([entry["gradient"], *more]), entry["gradient"], str(options["method"]))
+    row = GradientReport(", ".join([entry["gradient"], *more]), entry["gradient"], _name(options["method"]))
     calls, kept, calls_forward = 0, 0, 0
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,7 +216,10 @@ def _timed(problem: Differentiable, options: Mapping[str, Any]) -> tuple[float, 
 
 
 def _reference(
-    problem: Differentiable, solves: Sequence[Mapping[str, Any]], method: str, reference: str | Mapping[str, Any] | None
+    problem: Differentiable,
+    solves: Sequence[Mapping[str, Any]],
+    method: MethodLike,
+    reference: str | Mapping[str, Any] | None,
 ) -> tuple[tuple[Tensor, ...], str]:
     """Return the gradient that counts as exact, and what it is; nothing, and why, where it could not be found."""
     if isinstance(reference, str) and reference != "finite differences":
@@ -239,7 +246,7 @@ def _reference(
             continue
         how = "finite differences" if finite else "backpropagation"
         accuracy = "" if isinstance(options["rtol"], Tensor) else f" with rtol = {options['rtol']:.0e}"
-        return gradients, f"{how} through {options['method']}{accuracy} in {str(dtype).removeprefix('torch.')}"
+        return gradients, f"{how} through {_name(options['method'])}{accuracy} in {str(dtype).removeprefix('torch.')}"
     return (), f"nothing, because the reference failed ({type(failure).__name__}: {failure})"
 
 

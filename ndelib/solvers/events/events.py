@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.graph import values
+from ndelib.solvers.options import check_takes
 from ndelib.solvers.steps.step import Interpolant, Step, time_like
 
 
@@ -33,14 +34,15 @@ class Event:
     A plain function with attributes of the same names does as well, as in SciPy.
     """
 
-    g: Callable[[Tensor, Any], Tensor]
-    """``g(t, y)`` with y in the form of ``y0``; the event is where it reaches zero"""
+    g: Callable[..., Tensor]
+    """``g(t, y, *args)`` with y in the form of ``y0`` and the ``args`` of the solve; the event is where it reaches
+    zero"""
     terminal: bool | int = False
     """end the solve there; a number ends it at that occurrence"""
     direction: float = 0
     """1: only where g rises through zero as the solve goes on, -1: only where it falls, 0: both"""
-    reset: Callable[[Tensor, Any], Any] | None = None
-    """``reset(t, y)``: the state to go on from, of y's form; ``None`` goes on as if nothing had happened"""
+    reset: Callable[..., Any] | None = None
+    """``reset(t, y, *args)``: the state to go on from, of y's form; ``None`` goes on as if nothing had happened"""
 
     @property
     def name(self) -> str:
@@ -49,34 +51,47 @@ class Event:
         return "" if name == "<lambda>" else name
 
 
-Events = Callable[[Tensor, Any], Tensor] | Event | Sequence[Callable[[Tensor, Any], Tensor] | Event] | None
+Events = Callable[..., Tensor] | Event | Sequence[Callable[..., Tensor] | Event] | None
 """What ``solve_ivp(events=…)`` takes."""
 
 
-def read_events(events: Events) -> list[Event]:
-    """Return ``events`` as a list. Raises ``TypeError`` or ``ValueError`` for what is not one."""
+def read_events(events: Events, args: Sequence[Any] = ()) -> list[Event]:
+    """Return ``events`` as a list. Raises ``TypeError`` or ``ValueError`` for what is not one or takes no ``args``."""
     if events is None:
         return []
     given = list(events) if isinstance(events, (list, tuple)) else [events]
-    return [_read_event(event, i) for i, event in enumerate(given)]
+    return [_read_event(event, i, args) for i, event in enumerate(given)]
 
 
-def _read_event(given: Any, i: int) -> Event:
+def _read_event(given: Any, i: int, args: Sequence[Any]) -> Event:
     event = given
     if not isinstance(given, Event):
         if not callable(given):
             raise TypeError(f"events[{i}] must be a function g(t, y) or an Event, got {type(given).__name__}")
         properties = {name: getattr(given, name) for name in ("terminal", "direction", "reset") if hasattr(given, name)}
         event = Event(given, **properties)
-    if event.direction not in (-1, 0, 1):
-        raise ValueError(f"the direction of events[{i}] must be -1, 0 or 1, got {event.direction!r}")
-    if (event.terminal is not None and int(event.terminal) != event.terminal) or (event.terminal or 0) < 0:
+    if _whole(event.direction) not in (-1, 0, 1):
+        raise ValueError(f"direction of events[{i}] must be -1, 0 or 1, got {event.direction!r}")
+    times = 0 if event.terminal is None else _whole(event.terminal)
+    if times is None or times < 0:
         raise ValueError(
             f"terminal of events[{i}] must be True, False or how often it may happen, got {event.terminal!r}"
         )
     if event.reset is not None and not callable(event.reset):
         raise TypeError(f"reset of events[{i}] must be a function (t, y) -> y, got {type(event.reset).__name__}")
+    check_takes(event.g, f"events[{i}]", args)
+    if event.reset is not None:
+        check_takes(event.reset, f"reset of events[{i}]", args)
     return event
+
+
+def _whole(number: Any) -> int | None:
+    """Return a whole number (or a truth value) as an int, and ``None`` for anything else."""
+    try:
+        whole = int(number)
+        return whole if bool(whole == number) else None
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        return None
 
 
 class Moment(NamedTuple):

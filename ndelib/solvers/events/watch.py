@@ -193,7 +193,8 @@ class Watch:
         for column in columns:
             event = self._event(column)
             assert event.reset is not None
-            y = self._checked_reset(event.reset(time, self.problem.unflatten(y.clone())), column)
+            after = event.reset(time, self.problem.unflatten(y.clone()), *self.problem.options.args)
+            y = self._checked_reset(after, column)
         start = y
         if moment.shift is not None:
             with torch.no_grad():
@@ -253,7 +254,8 @@ class Watch:
     def _evaluate(self, i: int, t: Any, y: Tensor) -> Tensor:
         """Return g(t, y) of event ``i``, () or (B,). Raises ``TypeError`` or ``ValueError`` if it is something else."""
         state = self.problem.unflatten(y.clone())  # a copy: an event may write into its y
-        g = self.events[i].g(t if isinstance(t, Tensor) else time_like(t, y), state)
+        time = t if isinstance(t, Tensor) else time_like(t, y)
+        g = self.events[i].g(time, state, *self.problem.options.args)
         if not isinstance(g, Tensor):
             raise TypeError(f"events[{i}] must return a tensor, got {type(g).__name__}")
         if not g.is_floating_point():

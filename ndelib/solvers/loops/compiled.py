@@ -88,7 +88,7 @@ def compiled_step(method: Method, field: CheckedField, f: Function, shapes: Shap
         _check_plain("step", y, f0)
         if not tableau.fsal:
             f0 = None  # only the first step and rejected ones have it: not worth a second compilation
-        run = _machine_code(f, ("step", method.name, shapes, y.shape, y.dtype, y.device), traced)
+        run = _machine_code(f, ("step", tableau, shapes, y.shape, y.dtype, y.device), traced)
         start = y
         if f0 is not None and f0.requires_grad and not y.requires_grad and torch.is_grad_enabled():
             start = y.detach().requires_grad_()  # so the first step is compiled as the later ones are
@@ -139,7 +139,7 @@ def compiled_steps(
         first_step = max(min_step, abs(select_first_step(field, start, y, f0, last - start, order, rtol, atol)))
 
     traced = _adaptive_loop(tableau, order, controller, shapes, field.dtype)
-    run = _machine_code(f, ("solve", method.name, controller, shapes, y.shape, y.dtype, y.device), traced)
+    run = _machine_code(f, ("solve", tableau, controller, shapes, y.shape, y.dtype, y.device), traced)
     # what the loop carries, besides y and f(t, y): direction · t, h, three errors, whether h may grow, and the counts
     numbers = _vector(
         [direction * start, min(first_step, max_step), 1, 1, 1, 1, statistics.steps, statistics.rejected], y

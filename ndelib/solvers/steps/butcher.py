@@ -3,6 +3,8 @@
 Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I* (1993), sections II.1, II.4 and II.6.
 """
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +24,16 @@ class ButcherTableau:
     (and nodes ``extra_c``) that only dense output needs. Without ``dense`` the library interpolates by a cubic.
 
     A table that contradicts itself (wrong lengths, a row that does not sum to its node, weights that do not sum
-    to one) raises ``ValueError`` when it is made.
+    to one) raises ``ValueError`` when it is made. It can be given to a solve as ``method=``, which checks the order
+    that it claims (the eight conditions up to order four).
+
+    Example:
+        >>> heun3 = ButcherTableau(
+        ...     "heun3", 3, c=(0, 1 / 3, 2 / 3), a=((), (1 / 3,), (0, 2 / 3)), b=(1 / 4, 0, 3 / 4)
+        ... )
+        >>> ndelib.odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method=heun3, step_size=0.1)
+        tensor([[1.0000],
+                [0.3679]])
     """
 
     name: str
@@ -72,7 +83,56 @@ class ButcherTableau:
         if len(at_end) != known + len(self.extra_c) or max(abs(x - y) for x, y in zip(at_end, b, strict=True)) > 1e-11:
             raise ValueError(f"tableau {self.name!r}: dense must have a row for every stage, and give b at θ = 1")
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.order, self.a, self.b))  # once: compiled steps look themselves up by their table
+
     @cached_property
     def fsal(self) -> bool:
         """Whether the last stage is f(t + h, y₁), the first of the next step: *first same as last*."""
         return len(self.b) > 1 and self.c[-1] == 1.0 and self.b[-1] == 0.0 and self.a[-1] == self.b[:-1]
+
+
+def check_order(tableau: ButcherTableau) -> None:
+    """Raise ``ValueError`` if ``tableau`` has not the order that it claims, or its error estimate not its own.
+
+    Checked are the eight conditions up to order four; there are 9 more for order five, and 200 in all for order eight.
+    """
+    for order, name, factors, value in _conditions(tableau):
+        if order <= tableau.order and not math.isclose(found := _sum(tableau.b, factors), value, abs_tol=1e-10):
+            raise ValueError(
+                f"tableau {tableau.name!r} claims order {tableau.order}, but its order is {order - 1}: "
+                f"{name} should be {value:.10g}, and is {found:.10g}"
+            )
+        if tableau.b_error is None or tableau.b_error_low is not None:  # two estimates together have a higher order
+            continue
+        assert tableau.error_order is not None
+        if order <= tableau.error_order and abs(found := _sum(tableau.b_error, factors)) > 1e-10:
+            raise ValueError(
+                f"tableau {tableau.name!r} claims error_order = {tableau.error_order}, but the error estimate behaves "
+                f"like h^{order}: {name} with b_error for b should be 0, and is {found:.10g}"
+            )
+
+
+def _conditions(tableau: ButcherTableau) -> Iterator[tuple[int, str, list[float], float]]:
+    """Yield order, name, the factors of the bᵢ and the value of each condition up to order four (table II.2.2)."""
+    c = tableau.c
+    ac = [_sum(row, c) for row in tableau.a]
+    acc = [_sum(row, [x * x for x in c]) for row in tableau.a]
+    aac = [_sum(row, ac) for row in tableau.a]
+    yield 1, "Σ bᵢ", [1.0] * len(c), 1.0
+    yield 2, "Σ bᵢ cᵢ", [*c], 1 / 2
+    yield 3, "Σ bᵢ cᵢ²", [x**2 for x in c], 1 / 3
+    yield 3, "Σ bᵢ aᵢⱼ cⱼ", ac, 1 / 6
+    yield 4, "Σ bᵢ cᵢ³", [x**3 for x in c], 1 / 4
+    yield 4, "Σ bᵢ cᵢ aᵢⱼ cⱼ", [x * y for x, y in zip(c, ac, strict=True)], 1 / 8
+    yield 4, "Σ bᵢ aᵢⱼ cⱼ²", acc, 1 / 12
+    yield 4, "Σ bᵢ aᵢⱼ aⱼₖ cₖ", aac, 1 / 24
+
+
+def _sum(weights: Sequence[float], factors: Sequence[float]) -> float:
+    """Return Σ wᵢ xᵢ over the weights; a row of a has fewer than there are stages."""
+    return math.fsum(w * x for w, x in zip(weights, factors, strict=False))

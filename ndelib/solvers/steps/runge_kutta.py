@@ -102,9 +102,10 @@ def _start(tableau: ButcherTableau, field: Field, statistics: Statistics) -> Ste
     return partial(runge_kutta_step, tableau, field)
 
 
-METHODS = {
-    name: Method(
-        name,
+def method_of(tableau: ButcherTableau) -> Method:
+    """Return the method that a table stands for."""
+    return Method(
+        tableau.name,
         tableau.order,
         "explicit Runge–Kutta",
         tableau.source,
@@ -113,5 +114,6 @@ METHODS = {
         interpolate=partial(interpolate, tableau) if tableau.dense else None,
         tableau=tableau,
     )
-    for name, tableau in TABLEAUS.items()
-}
+
+
+METHODS = {name: method_of(tableau) for name, tableau in TABLEAUS.items()}

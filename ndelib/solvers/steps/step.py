@@ -88,7 +88,26 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Method:
-    """A method of the library: a row of :func:`ndelib.methods` and how its steps are made."""
+    """A method: a row of :func:`ndelib.methods`, or one of your own, and how its steps are made.
+
+    Every solve takes one as ``method=``. An explicit Runge–Kutta method is better given as a
+    :class:`~ndelib.solvers.ButcherTableau`, which has its error estimate, compilation and a batch's own steps for
+    nothing. A step may use tensors that need a gradient (a network that corrects it): ``"backprop"`` finds them, for
+    ``"checkpoint"`` and ``"reversible"`` they belong into ``params``; the continuous adjoints differentiate the
+    equation and not the method, and refuse.
+
+    Example:
+        >>> def start(field, statistics):
+        ...     def step(t, y, t1, f0, before=None):
+        ...         k = field(t, y) if f0 is None else f0
+        ...         return Step(t, t1, y, y + (t1 - t) * k, k=[k], f1=None, error=None)
+        ...
+        ...     return step
+        >>> own = Method("own_euler", 1, "one step", "me", start)
+        >>> ndelib.odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method=own, step_size=0.1)
+        tensor([[1.0000],
+                [0.3487]])
+    """
 
     name: str
     order: float
@@ -122,6 +141,29 @@ class Method:
     def adaptive(self) -> bool:
         """Whether the method estimates its error, so that its step size can be controlled."""
         return self.error_order is not None
+
+
+def checked_steps(method: Method, make_step: StepFunction) -> StepFunction:
+    """Return ``make_step`` of a user's ``method``, with ``TypeError`` or ``ValueError`` for what is no step from y."""
+    if not callable(make_step):
+        raise TypeError(
+            f"start of method {method.name!r} must return the function that makes a step, got {make_step!r}"
+        )
+
+    def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None, **known: Any) -> Step:
+        made = make_step(t, y, t1, f0, before, **known)
+        if not isinstance(made, Step):
+            raise TypeError(f"a step of method {method.name!r} must be a Step, got {type(made).__name__}")
+        for name, x in (("y1", made.y1), *([("error", made.error)] if method.adaptive else [])):
+            if not isinstance(x, Tensor) or (x.shape, x.dtype, x.device) != (y.shape, y.dtype, y.device):
+                like = f"{x.dtype} {tuple(x.shape)} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
+                raise ValueError(
+                    f"{name} of a step of method {method.name!r} must be like y, {y.dtype} {tuple(y.shape)} on "
+                    f"{y.device}; it is {like}"
+                )
+        return made
+
+    return step
 
 
 def time_like(t: float, y: Tensor) -> Tensor:

@@ -258,7 +258,7 @@ DOPRI8 = ButcherTableau(
         (-0.42889630158379194, 0.0, 0.0, 0.0, 0.0, -4.697621415361164, 7.683421196062599, 4.06898981839711,
          0.3567271874552811, 0.0, 0.0, 0.0, -0.0013990241651590145, 2.9475147891527724, -9.15095847217987),
     ),
-    source="Dormand & Prince (1989); Hairer, Nørsett & Wanner (1993), code DOP853",
+    source="Dormand & Prince (1989); Hairer, Nørsett & Wanner (1993), code DOP853 (torchdiffeq's dopri8 is another)",
 )
 # fmt: on
 

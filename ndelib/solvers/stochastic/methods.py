@@ -41,21 +41,31 @@ def sde_methods() -> list[StochasticMethodInfo]:
     ]
 
 
-def find_sde_method(name: str | None, noise_type: str, sde_type: str) -> StochasticMethod:
+def find_sde_method(name: str | StochasticMethod | None, noise_type: str, sde_type: str) -> StochasticMethod:
     """Return the method called ``name`` if it can solve equations of these types, the usual one for ``None``.
+
+    A method of the user's own may stand for its name.
 
     Raises:
         ValueError: it is unknown, or cannot; the message names those that can.
+        TypeError: it is neither a name nor a method for stochastic equations.
     """
     if name is None:
         name = "midpoint" if sde_type == "stratonovich" else "srk"
         if not SDE_METHODS[name].supports(noise_type, sde_type):
             name = "euler"
-    if not isinstance(name, str) or name not in SDE_METHODS:
-        hint = ELSEWHERE.get(name) if isinstance(name, str) else None
-        meant = f"here that is, or the closest to it is, {hint!r}" if hint else closest(str(name), SDE_METHODS)
-        raise ValueError(f"method {name!r} is unknown for stochastic equations: {meant}")
-    method = SDE_METHODS[name]
+    if isinstance(name, str):
+        if name not in SDE_METHODS:
+            hint = ELSEWHERE.get(name)
+            meant = f"here that is, or the closest to it is, {hint!r}" if hint else closest(name, SDE_METHODS)
+            raise ValueError(f"method {name!r} is unknown for stochastic equations: {meant}")
+        method = SDE_METHODS[name]
+    elif isinstance(name, StochasticMethod):
+        method, name = name, name.name
+        if not method.strong:
+            raise ValueError(f"method {name!r} must say its strong order for each noise type: strong={{'diagonal': …}}")
+    else:
+        raise TypeError(f"method must be a name, a StochasticMethod or None, got {type(name).__name__}")
     if not method.supports(noise_type, sde_type):
         fit = ", ".join(other for other, m in SDE_METHODS.items() if m.supports(noise_type, sde_type))
         assert method.strong is not None

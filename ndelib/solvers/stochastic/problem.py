@@ -24,7 +24,7 @@ from ndelib.solvers.stochastic.brownian import LEVELS, BrownianMotion
 from ndelib.solvers.stochastic.diffusion import NOISE_TYPES, SDE_TYPES, CheckedDiffusion
 from ndelib.solvers.stochastic.levy import Increment
 from ndelib.solvers.stochastic.methods import find_sde_method
-from ndelib.solvers.stochastic.step import Noise
+from ndelib.solvers.stochastic.step import Noise, StochasticMethod
 
 RESOLUTION = 40
 """adaptive steps are parts of the interval between two requested times, in units of its 2⁻⁴⁰"""
@@ -34,7 +34,13 @@ class StochasticProblem(Problem):
     """``dy = f dt + g dW`` from a state, by a method, on a path ``bm`` (a new one if ``None``)."""
 
     def __init__(
-        self, sde: Any, y0: Tensor, times: Sequence[float], method: str | None, bm: Any, options: Options
+        self,
+        sde: Any,
+        y0: Tensor,
+        times: Sequence[float],
+        method: str | StochasticMethod | None,
+        bm: Any,
+        options: Options,
     ) -> None:
         noise_type, self.calculus = check_types(sde)
         chosen = find_sde_method(method, noise_type, self.calculus)
@@ -54,9 +60,14 @@ class StochasticProblem(Problem):
         if times[-1] < times[0] and self.calculus == "ito":
             raise ValueError("ts must increase: an Itô equation has no solution backwards; convert it first")
         super().__init__(sde.f, y0, chosen, options)
+        self.distrusts_steps = isinstance(method, StochasticMethod)
         self.diffusion = CheckedDiffusion(sde.g, times[0], self.y0, noise_type)
         area = chosen.area_for(noise_type)
         self.noise: Noise = self._new_path(times, area) if bm is None else self._given_path(bm, times, area)
+
+    def _read_method(self, method: Any) -> StochasticMethod:
+        assert isinstance(method, StochasticMethod)  # find_sde_method has seen to it
+        return method
 
     def _new_path(self, times: Sequence[float], area: str) -> BrownianMotion:
         low, high = min(times[0], times[-1]), max(times[0], times[-1])

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import scipy.integrate
 import scipy.special
@@ -535,7 +536,15 @@ def test_sign_changes_are_found_in_their_columns():
         (3, TypeError, r"events\[0\] must be a function g\(t, y\) or an Event, got int"),
         (Event(position, direction=2), ValueError, r"direction of events\[0\] must be -1, 0 or 1, got 2"),
         (Event(position, terminal=-1), ValueError, r"terminal of events\[0\] must be True, False or how often"),
-        (Event(position, terminal=1.5), ValueError, r"terminal of events\[0\] must be"),
+        *[
+            (Event(position, terminal=wrong), ValueError, r"terminal of events\[0\] must be True, False or how often")
+            for wrong in (1.5, "no", "1", math.inf, math.nan, [1], (True,), torch.tensor([1, 2]))
+        ],
+        *[
+            (Event(position, direction=wrong), ValueError, r"direction of events\[0\] must be -1, 0 or 1")
+            for wrong in ("up", None, [1], 0.5, math.nan, torch.ones(2))
+        ],
+        (lambda t: t, TypeError, r"events\[0\] is called as a function \(t, y\): too many positional arguments"),
         (Event(position, reset=3), TypeError, r"reset of events\[0\] must be a function"),
         (
             Event(position, reset=lambda t, y: y[0]),
@@ -548,6 +557,55 @@ def test_sign_changes_are_found_in_their_columns():
 def test_bad_events_are_named(events, error, message):
     with pytest.raises(error, match=message):
         solve_ivp(oscillator, (0.0, 9.0), vector(1.0, 0.0), events=events)
+
+
+@pytest.mark.parametrize("terminal", [True, 1, 1.0, np.True_, np.int64(1), torch.tensor(1), torch.tensor(True)])
+def test_whatever_is_one_ends_the_solve_at_the_first_event(terminal):
+    solution = solve_ivp(oscillator, (0.0, 9.0), vector(1.0, 0.0), events=Event(position, terminal=terminal))
+    assert solution.status == "event"
+    assert solution.t[-1].item() == pytest.approx(math.pi / 2, abs=1e-5)
+
+
+# more arguments
+
+
+def test_events_and_resets_get_the_args_of_the_solve_as_in_scipy():
+    def decay(t, y, rate, level):
+        return -rate * y
+
+    event = Event(
+        lambda t, y, rate, level: y[0] - level,
+        reset=lambda t, y, rate, level: y + level,
+    )
+    rate, level = vector(2.0, 0.25)
+    solution = solve_ivp(decay, (0.0, 0.9), vector(1.0), args=(rate, level), events=event, rtol=1e-9, atol=1e-9)
+    # from 1 to a quarter in log(4)/2, then from a half to a quarter in log(2)/2
+    assert solution.t_events[0] == pytest.approx([math.log(4) / 2], abs=1e-8)
+    assert solution.y[-1].item() == pytest.approx(0.5 * math.exp(-2 * 0.9 + math.log(4)), abs=1e-8)
+
+
+def test_the_gradient_for_an_argument_of_an_event_is_that_of_its_formula():
+    level = vector(0.25).requires_grad_()
+    event = Event(lambda t, y, rate, level: (y - level).sum(), terminal=True)
+    solution = solve_ivp(
+        lambda t, y, rate, level: -rate * y, (0.0, 9.0), vector(1.0), args=(2.0, level), events=event, rtol=1e-9
+    )
+    (gradient,) = torch.autograd.grad(solution.t_events[0][0], level)  # t = −log(level) / 2
+    assert gradient.item() == pytest.approx(-1 / (2 * 0.25), rel=1e-5)  # dg/dt is that of the dense output
+
+
+def test_events_of_single_samples_get_the_args_too():
+    rates = vector(1.0, 2.0)
+    solution = solve_ivp(
+        lambda t, y, rates: -rates * y, (0.0, 2.0), vector(1.0, 1.0), args=(rates,), events=lambda t, y, rates: y - 0.5
+    )
+    assert torch.cat(solution.t_events[0]) == pytest.approx([math.log(2), math.log(2) / 2], abs=1e-5)
+
+
+def test_an_event_or_reset_that_does_not_take_the_args_is_named():
+    for events, name in ((position, r"events\[0\]"), (Event(lambda t, y, k: y[0], reset=position), r"reset of events")):
+        with pytest.raises(TypeError, match=name + r".* is called as a function \(t, y, \*args\), with the 1 args"):
+            solve_ivp(lambda t, y, k: -y, (0.0, 1.0), vector(1.0), args=(3.0,), events=events)
 
 
 def test_a_reset_that_writes_into_its_state_changes_nothing_else():
