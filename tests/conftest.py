@@ -1,13 +1,40 @@
-"""What several tests share: a small notebook to work on, and a torch that the test before has not changed."""
+"""What several tests share: how long they are, a small notebook, and a torch that the test before has not changed."""
 
+import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.chapters import KERNEL, canonical_text
+
+FULL = os.environ.get("FULL", "0") not in ("", "0")
+"""Whether ``make test FULL=1`` asked for the long form of the tests; without it they repeat less."""
+T = TypeVar("T")
+
+
+def full(long: T, short: T) -> T:
+    """Return ``long`` in the long form of the tests and else ``short``: cases, a count, a length of time.
+
+    The short form has every kind of thing that the long one has, less often. It must still fail when what it tests is
+    broken: try it.
+    """
+    return long if FULL else short
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_old_to_collect() -> None:
+    """Spare the garbage collector what was there before the tests of a file.
+
+    Torch and thousands of collected tests are a million objects, and tests that count memory call the collector often:
+    more than half a second each time, and some milliseconds without the old objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def write_chapter(path: Path, *code: str, text: str = "Prose.") -> Path:

@@ -1,12 +1,14 @@
 """What the tests of gradients share: a problem that every method can solve, and solves of it as plain functions."""
 
 import math
+from collections import Counter
 
 import torch
 
 from ndelib import odeint
 from ndelib.adjoints import GRADIENTS
 from ndelib.solvers.steps.methods import METHODS
+from tests.conftest import full
 
 UNDOABLE = [
     "symplectic_euler",
@@ -38,6 +40,31 @@ def works(method, gradient):
 
 WORKING = [(method, gradient) for method in METHODS for gradient in GRADIENTS if works(method, gradient)]
 REFUSED = [(method, gradient) for method in METHODS for gradient in GRADIENTS if not works(method, gradient)]
+
+
+def kind(method):
+    """What decides how the steps of a method are differentiated: the code that makes them, what they hand on."""
+    found = METHODS[method]
+    return found.kind, found.tableau is not None and found.tableau.fsal, found.options, found.reverse is None
+
+
+def each_kind(cells):
+    """Return the cells (method, gradient) of the long form, or enough of them: every method, each kind with each way.
+
+    Of the methods of one kind another one takes its turn with each gradient. They differ in tables only, and those are
+    tested by their orders.
+    """
+    turns, kept = Counter(), []
+    for gradient in GRADIENTS:
+        kinds = {}
+        for method in (method for method, way in cells if way == gradient):
+            kinds.setdefault(kind(method), []).append(method)
+        for of_kind, methods in kinds.items():
+            kept.append((methods[turns[of_kind] % len(methods)], gradient))
+            turns[of_kind] += 1
+    seen = {method for method, _ in kept}
+    missing = {method: gradient for method, gradient in cells if method not in seen}
+    return full(cells, [*kept, *missing.items()])
 
 
 def vector(*numbers):

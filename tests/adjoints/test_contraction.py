@@ -16,6 +16,7 @@ from ndelib import odeint, odeint_with_cost
 from ndelib.adjoints import AdjointError, AdjointWarning
 from ndelib.solvers import SolverError
 from tests.adjoints.problems import leaves, vector
+from tests.conftest import full
 
 RATES = (1, 3, 10, 30, 100)
 
@@ -74,11 +75,12 @@ def test_the_continuous_adjoint_is_refused_where_it_would_be_wrong(rate):
 
 def test_the_continuous_adjoint_goes_through_if_it_is_set_right_often_enough():
     # e^(−1.4 λ/40) is the loss of digits between two times: at each the state is taken from the way there.
+    rate, intervals = full((100, 40), (30, 12))
     y0, theta = leaves(vector(1.0), vector(1.0))
-    times = torch.linspace(0, 1, 41, dtype=torch.float64)
+    times = torch.linspace(0, 1, intervals + 1, dtype=torch.float64)
     options = {"rtol": 1e-9, "atol": 1e-9, "gradient": "adjoint", "deviation": "raise"}
-    y = odeint(contraction, y0, times, args=(100, theta), **options)[-1]
-    check(100, [g.item() for g in torch.autograd.grad(y, (y0, theta))])
+    y = odeint(contraction, y0, times, args=(rate, theta), **options)[-1]
+    check(rate, [g.item() for g in torch.autograd.grad(y, (y0, theta))])
 
 
 @pytest.mark.parametrize("rate", [1, 3])

@@ -7,6 +7,7 @@ method with rtol = 1e-11 and tighter reproduces all digits that are used here.
 
 import functools
 from dataclasses import dataclass
+from itertools import product
 
 import pytest
 import scipy.integrate
@@ -16,6 +17,7 @@ from torch import Tensor
 from ndelib import solve_ivp
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.steps.step import VectorField
+from tests.conftest import FULL, full
 
 SINGLY_DIAGONAL = ["kvaerno3", "esdirk54"]
 
@@ -99,9 +101,13 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
-@pytest.mark.parametrize("method", SINGLY_DIAGONAL)
-def test_stiff_problems_are_solved_to_their_published_digits(method: str, problem: Problem):
+CELLS = list(product(SINGLY_DIAGONAL, PROBLEMS))
+DEAR = [("esdirk54", "oregonator"), ("kvaerno3", "van der pol")]  # each method and each problem are in other cells too
+
+
+@pytest.mark.parametrize(("method", "name"), full(CELLS, [cell for cell in CELLS if cell not in DEAR]))
+def test_stiff_problems_are_solved_to_their_published_digits(method: str, name: str):
+    problem = PROBLEMS[name]
     tolerance = 1e-4 if method == "kvaerno3" else 1e-5
     y0 = torch.tensor(problem.y0, dtype=torch.float64)
     solution = solve_ivp(
@@ -113,7 +119,7 @@ def test_stiff_problems_are_solved_to_their_published_digits(method: str, proble
     assert solution.jacobians < solution.steps + solution.rejected
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("tolerance", full([1e-2, 1e-3, 1e-4], [1e-3]))
 @pytest.mark.parametrize("method", SINGLY_DIAGONAL)
 def test_the_jacobian_of_a_jump_does_not_serve_the_slow_phase_after_it(method: str, tolerance: float):
     """Where van der Pol jumps, ∂f/∂y reaches 10¹². With it, later increments are tiny wherever the iterates stand."""
@@ -140,7 +146,7 @@ def van_der_pol_in_fast_time() -> Problem:
     return Problem(f, start, end, radau.y[:, -1].tolist(), scale=1.0)
 
 
-@pytest.mark.parametrize("tolerance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("tolerance", full([1e-2, 1e-3, 1e-4], [1e-2]))
 @pytest.mark.parametrize("method", SINGLY_DIAGONAL)
 def test_loose_tolerances_through_several_jumps_are_no_licence_to_be_lost(method: str, tolerance: float):
     """Van der Pol, μ = 1000, and the jump of the Oregonator, where old Jacobians are far too large.
@@ -160,12 +166,13 @@ def test_loose_tolerances_through_several_jumps_are_no_licence_to_be_lost(method
 def test_an_explicit_method_would_need_a_thousand_times_the_evaluations():
     problem = PROBLEMS["robertson"]
     y0 = torch.tensor(problem.y0, dtype=torch.float64)
-    options = {"rtol": 1e-4, "atol": 1e-8, "max_steps": 2000}
+    options = {"rtol": 1e-4, "atol": 1e-8, "max_steps": full(2000, 500)}
     solution = solve_ivp(problem.f, (0.0, 4e4), y0, method="esdirk54", **options)
     assert solution.nfe < 1000
     with pytest.raises(SolverError) as failure:
         solve_ivp(problem.f, (0.0, 4e4), y0, method="dopri5", **options)
-    assert failure.value.t < 40  # after more than 12000 evaluations it has done a thousandth
+    # Stability bounds its steps: after six evaluations for each of them it has done a thousandth, or a quarter of that.
+    assert failure.value.t < full(40, 10)
 
 
 @pytest.mark.parametrize("method", SINGLY_DIAGONAL)
@@ -180,8 +187,15 @@ def test_the_gradient_of_a_stiff_solve_is_that_of_finite_differences(method: str
         return solve_ivp(f, (0.0, 40.0), y0, method=method, rtol=1e-6, atol=1e-10).y[-1]
 
     ones = torch.ones(3, dtype=torch.float64)
+    # The differences are off by (0.01)²/6 of the third derivative, and by the tolerance over 0.01.
+    if not FULL:  # one product of the Jacobian, which an error in any of its entries changes
+        rates, weights, d = ones.clone().requires_grad_(), torch.tensor([1.0, 1e4, -2.0]).double(), 1e-2 * ones
+        d = d * torch.tensor([1.0, -0.5, 0.7])
+        (by_autograd,) = torch.autograd.grad(end(rates) @ weights, rates)
+        difference = ((end(ones + d) - end(ones - d)) / 2) @ weights
+        assert (by_autograd @ d).item() == pytest.approx(difference.item(), rel=1e-3)
+        return
     by_autograd = torch.autograd.functional.jacobian(end, ones)
     directions = 1e-2 * torch.eye(3, dtype=torch.float64)
     by_differences = torch.stack([(end(ones + d) - end(ones - d)) / 2e-2 for d in directions], -1)
-    # The differences are off by (0.01)²/6 of the third derivative, and by the tolerance over 0.01.
     assert torch.allclose(by_autograd, by_differences, rtol=1e-3)

@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import warnings
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -14,9 +15,10 @@ from ndelib.adjoints import odeint
 from ndelib.adjoints.compare import compare_gradients
 from ndelib.adjoints.compare.differentiable import Differentiable, finite_differences
 from ndelib.adjoints.memory import TensorMemory
+from tests.conftest import FULL, full
 
 SOLVES = ("backprop", "checkpoint", "adjoint", "interpolated")
-TIMES = torch.tensor([0.0, 0.5, 2.0], dtype=torch.float64)
+TIMES = torch.tensor(full([0.0, 0.5, 2.0], [0.0, 0.25, 1.0]), dtype=torch.float64)
 
 
 class Decay(nn.Module):
@@ -91,7 +93,8 @@ def test_the_error_falls_with_the_tolerance_and_shows_a_wrong_gradient():
     y0 = torch.tensor([1.0, -0.5], dtype=torch.float64)
     net = Net(dtype=torch.float64)
     entries = [{"gradient": "backprop", "rtol": 10.0**-n, "atol": 10.0**-n} for n in (3, 6, 9)]
-    errors = [row.error for row in compare_gradients(net, y0, TIMES, gradients=entries, repetitions=1)]
+    times = [0.0, 0.5, 2.0]  # long enough for several steps with each tolerance
+    errors = [row.error for row in compare_gradients(net, y0, times, gradients=entries, repetitions=1)]
     assert errors[0] > 30 * errors[1] > 900 * errors[2] > 0
     right = compare_gradients(net, y0, TIMES, gradients=["backprop"], repetitions=1).reference_gradients
     wrong = (right[0] * 1.5, *right[1:])
@@ -125,7 +128,7 @@ def test_a_function_that_closes_over_float32_tensors_says_that_its_reference_is_
 
 def test_finite_differences_agree_with_backpropagation():
     y0 = torch.tensor([1.0, -0.5], dtype=torch.float64)
-    net = Net(dtype=torch.float64)
+    net = Net(width=full(6, 2), dtype=torch.float64)  # each weight takes four solves
     before = copy.deepcopy(net.state_dict())
     table = compare_gradients(
         net, y0, TIMES.clone().requires_grad_(), gradients=["backprop"], repetitions=1, reference="finite differences"
@@ -151,24 +154,21 @@ def test_complex_states_tuples_and_pairs_of_functions():
     k = torch.tensor(0.3 + 0.4j, dtype=torch.complex128, requires_grad=True)
     z0 = torch.tensor([0.3 + 0.2j, 0.1], dtype=torch.complex128)
     y0 = torch.tensor([1.0, 0.5], dtype=torch.float64), torch.tensor([0.0, 0.2], dtype=torch.float64)
+    gradients = full(("backprop", "checkpoint", "forward"), ("checkpoint", "forward"))
     tables = [
-        compare_gradients(
-            lambda t, z, k: 1j * k * t * z**2, z0, times, args=(k,), **common(("backprop", "checkpoint", "forward"))
-        ),
-        compare_gradients(
-            lambda t, y: (y[1] * t.cos(), -y[0].sin()), y0, times, **common(("backprop", "checkpoint", "forward"))
-        ),
+        compare_gradients(lambda t, z, k: 1j * k * t * z**2, z0, times, args=(k,), **common(gradients)),
+        compare_gradients(lambda t, y: (y[1] * t.cos(), -y[0].sin()), y0, times, **common(gradients)),
         compare_gradients(
             (lambda t, p: p * (1 + t), lambda t, q: -q.sin()),
             y0,
             times,
             method="yoshida4",
             step_size=0.02,
-            **common(("backprop", "checkpoint", "forward")),
+            **common(gradients),
         ),
     ]
     for table in tables:
-        assert [row.failure for row in table] == [""] * 3
+        assert [row.failure for row in table] == [""] * len(gradients)
         assert all(row.error < 1e-6 for row in table), str(table)
         assert set(table["forward"].errors) >= {"y0", "t"}
 
@@ -220,9 +220,10 @@ def test_memory_of_backpropagation_grows_with_the_steps_and_that_of_checkpoints_
         row = compare_gradients(net, y0, [0.0, 1.0], gradients=[gradient], repetitions=1, **options)
         return row[gradient].kept
 
-    assert kept("backprop", 40) - kept("backprop", 20) > 20 * 4 * state
-    assert 20 * state <= kept("checkpoint", 40) - kept("checkpoint", 20) < 20 * 1.1 * state
-    assert kept("adjoint", 40) == kept("adjoint", 20) < 20 * state
+    n = full(20, 5)
+    assert kept("backprop", 2 * n) - kept("backprop", n) > n * 4 * state
+    assert n * state <= kept("checkpoint", 2 * n) - kept("checkpoint", n) < n * 1.1 * state
+    assert kept("adjoint", 2 * n) == kept("adjoint", n) < 20 * state
 
 
 @pytest.mark.parametrize("gradient", SOLVES)
@@ -237,8 +238,10 @@ def test_bytes_are_those_counted_by_hand(gradient):
 
 
 def test_what_was_measured_but_the_time_is_the_same_every_time():
+    gradients = full([*SOLVES, "forward"], ["checkpoint", "adjoint"])
+
     def measured():
-        table = compare_gradients(Net(width=1), torch.ones(2), TIMES, gradients=[*SOLVES, "forward"], repetitions=1)
+        table = compare_gradients(Net(width=1), torch.ones(2), TIMES, gradients=gradients, repetitions=1)
         return [(r.calls_forward, r.calls_backward, r.kept, r.peak, r.errors) for r in table]
 
     assert measured() == measured()
@@ -400,7 +403,9 @@ def test_the_table_reads_as_text_and_as_html():
     assert "gradient=&#x27;reversible&#x27;" in html  # messages are escaped
 
 
-def test_compiled_steps_are_timed_but_not_watched():
+def test_compiled_steps_are_timed_but_not_watched(monkeypatch):
+    if not FULL:  # traces instead of machine code, which test_compiled.py makes
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     row = compare_gradients(
         Decay(), torch.ones(2), TIMES, gradients=[{"gradient": "backprop", "compile": "step"}], repetitions=1
     ).rows[0]

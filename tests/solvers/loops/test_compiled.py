@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ndelib.solvers.control import rms
 from ndelib.solvers.loops.compiled import _compiled, not_compiled
 from ndelib.solvers.steps.runge_kutta import runge_kutta_step
 from ndelib.solvers.steps.tableaus import TABLEAUS
+from tests.conftest import full
 
 
 def has_cpp_compiler() -> bool:
@@ -84,8 +86,11 @@ def test_machine_code_makes_the_steps_of_the_loop_in_python(mode: str) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("mode", ["step", "solve"])
-@pytest.mark.parametrize("method", ["dopri5", "fehlberg45"])
+@pytest.mark.parametrize(
+    ("mode", "method"),
+    # With the slope of the step before and without it: for each mode in the long form
+    full(list(product(["step", "solve"], ["dopri5", "fehlberg45"])), [("step", "dopri5"), ("solve", "fehlberg45")]),
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -145,8 +150,13 @@ def test_states_may_be_tuples_and_arguments_may_be_tensors(mode: str) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("mode", ["step", "solve"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+@pytest.mark.parametrize(
+    ("mode", "dtype"),
+    full(
+        list(product(["step", "solve"], [torch.float32, torch.complex128])),
+        [("step", torch.complex128), ("solve", torch.float32)],
+    ),
+)
 def test_a_state_without_dimensions_keeps_its_dtype(mode: str, dtype: torch.dtype) -> None:
     factor = 1j if dtype.is_complex else -1.0
     y = odeint(lambda t, y: factor * y, torch.tensor(1.0, dtype=dtype), [0, 1], rtol=1e-5, atol=1e-5, compile=mode)

@@ -13,6 +13,7 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.steps import dense
 from ndelib.solvers.steps.implicit import METHODS
 from ndelib.solvers.steps.step import Statistics, Step, StepRejected, VectorField
+from tests.conftest import full
 
 TIGHT = {"rtol": 1e-13, "atol": 1e-13}  # so that what Newton's method leaves does not show
 vector = partial(torch.tensor, dtype=torch.float64)
@@ -94,7 +95,7 @@ def slope_of_error(name: str, f: VectorField, solution: Callable[[float], Tensor
 @pytest.mark.parametrize("name", METHODS)
 def test_the_error_falls_with_the_order_of_the_method(name: str, problem: str):
     f, solution = SMOOTH[problem]
-    steps = 40 if METHODS[name].order > 3 else 160
+    steps = 40 if METHODS[name].order > 3 else full(160, 80)
     assert slope_of_error(name, f, solution, 2.0, steps) == pytest.approx(METHODS[name].order, abs=0.15)
 
 

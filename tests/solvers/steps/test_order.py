@@ -12,6 +12,7 @@ from ndelib.solvers.steps import implicit, runge_kutta
 from ndelib.solvers.steps.butcher import ButcherTableau
 from ndelib.solvers.steps.methods import METHODS
 from ndelib.solvers.steps.tableaus import TABLEAUS
+from tests.conftest import full
 
 # A wrong node c hides where f does not depend on t, so every problem here does. Each: f, y(t), end time.
 PROBLEMS = {
@@ -64,8 +65,23 @@ def measured_order(name: str, problem: str, steps: int = 0, **options) -> float:
     return math.log(first / error(finer)) / math.log(finer / steps)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("name", GENERAL)
+def problems_for(name: str) -> tuple[str, ...]:
+    """Return the problems of the short form: the growing one, where order costs the fewest steps, and another.
+
+    A wrong node or weight shows in each of them. Explicit methods of high order need too long for the complex problem,
+    and implicit ones solve nonlinear problems in test_implicit.py.
+    """
+    kind, order = METHODS[name].kind, METHODS[name].order
+    return "growing scalar", "forced scalar" if order == 5 and kind.startswith("explicit") else "complex"
+
+
+CELLS = full(
+    [(name, problem) for name in GENERAL for problem in PROBLEMS],
+    [(name, problem) for name in GENERAL for problem in problems_for(name)],
+)
+
+
+@pytest.mark.parametrize(("name", "problem"), CELLS)
 def test_measured_order_is_the_stated_order(name, problem):
     implicit = METHODS[name].kind == "implicit Runge–Kutta"
     if implicit and problem == "complex":
@@ -93,10 +109,9 @@ def test_a_wrong_node_would_be_caught(name, i, monkeypatch):
     broken.__dict__.update(TABLEAUS[name].__dict__ | {"c": (*c[:i], c[i] - 0.05, *c[i + 1 :])})
     start = partial(lambda tableau, field, statistics: partial(runge_kutta.runge_kutta_step, tableau, field), broken)
     monkeypatch.setitem(METHODS, name, replace(METHODS[name], start=start))
-    assert (
-        min(measured_order(name, problem, steps=200) for problem in ("forced scalar", "system"))
-        < METHODS[name].order - 0.5
-    )
+    steps = full(200, 50)  # a wrong node leaves errors of order one, which are seen with any step
+    order = METHODS[name].order
+    assert any(measured_order(name, problem, steps) < order - 0.5 for problem in ("forced scalar", "system"))
 
 
 IMPLICIT_SLIPS = [(name, i) for name, table in implicit.TABLEAUS.items() for i in range(1, len(table.c))]
@@ -113,9 +128,10 @@ def test_a_wrong_node_of_an_implicit_method_would_be_caught(name, i, monkeypatch
     broken = object.__new__(type(table))
     broken.__dict__.update(table.__dict__ | {"c": c})
     monkeypatch.setitem(METHODS, name, replace(METHODS[name], start=partial(implicit._start, broken)))
-    tight = {"rtol": 1e-12, "atol": 1e-12}
-    orders = [measured_order(name, problem, steps=100, **tight) for problem in ("forced scalar", "system")]
-    assert min(orders) < table.order - 0.5
+    tight, steps = {"rtol": 1e-12, "atol": 1e-12}, full(100, 40)
+    assert any(
+        measured_order(name, problem, steps, **tight) < table.order - 0.5 for problem in ("forced scalar", "system")
+    )
 
 
 def test_euler_takes_the_numbers_that_a_hand_computes():

@@ -13,6 +13,7 @@ from torch import Tensor
 from ndelib import BrownianMotion
 from ndelib.solvers.stochastic.levy import join
 from ndelib.solvers.stochastic.normals import Normals
+from tests.conftest import full
 
 LEAST = 1e-3
 """A correct sampler fails a test with this probability; seeds are fixed, so it passes always or never."""
@@ -190,13 +191,13 @@ def test_coarse_steps_are_sums_of_fine_ones() -> None:
 
 def test_a_million_steps() -> None:
     """Nothing recurs, nothing piles up, and the whole is the sum of its parts."""
-    n = 1_000_000
+    n, part = 1_000_000, full(100_000, 10_000)  # steps, and so many of them one by one: more than a block of cells
     bm = BrownianMotion(0.0, 1.0, (2,), torch.float64, entropy=3, dt=1 / n)
-    for first in (0, n - 100_000):
+    for first in (0, n - part):
         total = torch.zeros(2, dtype=torch.float64)
-        for k in range(first, first + 100_000):
+        for k in range(first, first + part):
             total += bm(k / n, (k + 1) / n)
-        torch.testing.assert_close(total, bm(first / n, (first + 100_000) / n), rtol=0, atol=1e-11)
+        torch.testing.assert_close(total, bm(first / n, (first + part) / n), rtol=0, atol=1e-11)
     middle = bm(0.1, 0.9)  # 800 000 cells at once
     torch.testing.assert_close(bm(0, 0.1) + middle + bm(0.9, 1.0), bm(0, 1), rtol=0, atol=1e-11)
     assert len(bm._blocks) <= 4

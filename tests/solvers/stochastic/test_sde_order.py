@@ -13,10 +13,12 @@ from ndelib.solvers.options import Options
 from ndelib.solvers.steps.step import Step
 from ndelib.solvers.stochastic.methods import SDE_METHODS
 from ndelib.solvers.stochastic.problem import StochasticProblem
+from tests.conftest import full
 from tests.solvers.stochastic.sde_problems import (
     ADDITIVE,
     EXACT_PROBLEMS,
     LINEAR,
+    LOGISTIC,
     NU,
     SCALAR,
     Equation,
@@ -35,7 +37,11 @@ def combinations() -> list[tuple[str, str, ExactProblem]]:
     for info, calculus, problem in product(sde_methods(), ("ito", "stratonovich"), EXACT_PROBLEMS):
         if SDE_METHODS[info.name].supports(problem.noise_type, calculus):
             found.append((info.name, calculus, problem))
-    return found
+    # One problem of each noise type does in the short form: the first is as hard as any, but for srk, which is better
+    # than its order where the drift is linear.
+    first = {(name, calculus, problem.noise_type): problem for name, calculus, problem in reversed(found)}
+    short = [(*cell[:2], LOGISTIC if cell[::2] == ("srk", "additive") else first[cell]) for cell in reversed(first)]
+    return full(found, short)
 
 
 def strong_errors(
@@ -74,11 +80,12 @@ def test_strong_order(method: str, calculus: str, problem: ExactProblem) -> None
     expected = SDE_METHODS[method].strong[problem.noise_type]  # type: ignore[index]
     if method == "srk" and problem is ADDITIVE:
         expected = 2.0  # terms of order 1.5 have a factor f'', and this drift is linear
-    counts = (16, 32, 64, 128)
+    counts = full((16, 32, 64, 128), (16, 32, 64))
     if problem.noise_type == "general":  # with areas made of n² cells
         counts = (4, 8, 16, 32) if SDE_METHODS[method].area_for("general") == "area" else (8, 16, 32, 64)
+        counts = full(counts, counts[:3])
     errors = strong_errors(method, calculus, problem, counts, 1000)
-    assert errors[-1] < 0.2
+    assert errors[-1] < full(0.2, 0.3)  # half as many steps: larger by √2 at order one half
     assert slope([T / n for n in counts], errors) == pytest.approx(expected, abs=0.2)
 
 
