@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY = .venv/bin/python
 
-.PHONY: help environment book pdf epub test serve chapter lint format text notebook release grade stamp links bench bench-memory bench-site lock clean
+.PHONY: help environment book pdf epub test check serve chapter lint format text notebook release grade stamp links bench bench-memory bench-site lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -15,8 +15,11 @@ environment: ## create or update .venv; every other verb does that first
 book: environment ## execute the chapters that changed, render the site, say where it is
 	@$(PY) -m tools.site
 
-test: environment ## everything that CI runs: lint, types, tests, every notebook, the site
+test: environment ## everything that CI runs: lint, types, tests, every notebook, the site (FULL=1: their long form)
 	@$(PY) -m tools.check
+
+check: environment ## what a change can touch, in three minutes: lint, types, the nearest tests, changed chapters
+	@$(PY) -m tools.check --changed
 
 pdf: environment ## the book as a PDF (needs LaTeX: see README)
 	@$(PY) -m tools.paper.pdf

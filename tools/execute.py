@@ -5,7 +5,7 @@ again when its code, a file of ndelib behind what it uses, the lock file or Pyth
 reason, nor is another part of ndelib. What an executed chapter was made from is kept beside it, in
 ``_build/executed/NAME.key``.
 
-``python -m tools.execute`` executes the stale chapters, ``--all`` every one.
+``python -m tools.execute`` executes the stale chapters, ``--all`` every one, ``01 04`` those of these numbers.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from tools.chapters import all_chapters, read_notebook
+from tools.chapters import all_chapters, find_chapter, read_notebook
 from tools.common import BUILD, ROOT, Problem, relative, run_program, step
 from tools.imports import files_behind
 
@@ -150,7 +150,10 @@ def main() -> None:
     """Execute the chapters, as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", action="store_true", help="execute every chapter, whatever was kept")
-    bring_up_to_date(all_chapters(), everything=parser.parse_args().all)
+    parser.add_argument("numbers", nargs="*", help="the chapters; all of them if none is named")
+    arguments = parser.parse_args()
+    paths = [find_chapter(number) for number in arguments.numbers] or all_chapters()
+    bring_up_to_date(paths, everything=arguments.all)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ REFUSED = [(method, gradient) for method in METHODS for gradient in GRADIENTS if
 def kind(method):
     """What decides how the steps of a method are differentiated: the code that makes them, what they hand on."""
     found = METHODS[method]
-    return found.kind, found.tableau is not None and found.tableau.fsal, found.options, found.reverse is None
+    made_by = getattr(found.start, "func", found.start)  # without the table
+    return made_by, found.tableau is not None and found.tableau.fsal, found.reverse is None
 
 
 def each_kind(cells):
