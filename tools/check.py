@@ -44,7 +44,10 @@ CHECKS = [
     Check("ruff format", [*PYTHON, "ruff", "format", "--check", "."]),
     Check("mypy", [*PYTHON, "mypy"]),
     Check("spelling", [*PYTHON, "tools.spelling"]),
-    Check("unit tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests", "--ignore=tests/site"]),
+    Check(
+        "unit tests",
+        [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "--dist=loadgroup", "tests", "--ignore=tests/site"],
+    ),
     Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
     Check("site", [*PYTHON, "tools.site"], needs="notebooks"),
     Check("site tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests/site"], needs="site"),
