@@ -53,7 +53,10 @@ LINT = [
 CHECKS = [
     *LINT,
     Check("spelling", [*PYTHON, "tools.spelling"]),
-    Check("unit tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests", "--ignore=tests/site"]),
+    Check(
+        "unit tests",
+        [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "--dist=loadgroup", "tests", "--ignore=tests/site"],
+    ),
     Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
     Check("site", [*PYTHON, "tools.site"], needs="notebooks"),
     Check("site tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests/site"], needs="site"),

@@ -1,11 +1,17 @@
-"""What the tests here share: each assignment released once, its solution run once, its wrong answers read."""
+"""What the tests here share: each assignment released once, its answers run once, its wrong answers read.
+
+Tests of one assignment carry :func:`of_assignment`, so that with several workers they all run on one, which does this
+work for itself alone.
+"""
 
 import functools
+import time
 from typing import Any, NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
 import nbformat
+import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -14,6 +20,10 @@ from tools.assignments import EXERCISES, MasterQuestion
 from tools.release import Release, release
 
 matplotlib.use("agg")
+
+
+SHOWS = ("-picture", "-check", "check-all")
+"""How the ids end of cells that show a student something, and define nothing that a test needs."""
 
 
 class Mistake(NamedTuple):
@@ -29,35 +39,44 @@ def released(number: str) -> Release:
     return release(number)
 
 
-def run_cells(notebook: nbformat.NotebookNode) -> dict[str, Any]:
-    """Run the code cells in one namespace, past errors, which are kept in ``errors``."""
+def of_assignment(number: str, *values: Any, **options: Any) -> Any:
+    """Return a parameter set of ``pytest`` for a test of one assignment, ``number`` first."""
+    return pytest.param(number, *values, marks=pytest.mark.xdist_group(f"assignment {number}"), **options)
+
+
+def answer_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return the code cells without those that only show something, which can take most of a notebook's time."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and not cell["id"].endswith(SHOWS)]
+
+
+def run_cells(cells: list[nbformat.NotebookNode]) -> dict[str, Any]:
+    """Run code cells in one namespace, past errors, which are kept in ``errors``."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            try:
-                # The setup cell of a book with an address holds a %pip line, which is IPython, not Python.
-                source = TransformerManager().transform_cell(cell.source)
-                exec(compile(source, f"<cell {cell['id']}>", "exec"), namespace)
-            except Exception as error:
-                namespace.setdefault("errors", []).append((cell["id"], error))
+    for cell in cells:
+        try:
+            # The setup cell of a book with an address holds a %pip line, which is IPython, not Python.
+            source = TransformerManager().transform_cell(cell.source)
+            exec(compile(source, f"<cell {cell['id']}>", "exec"), namespace)
+        except Exception as error:
+            namespace.setdefault("errors", []).append((cell["id"], error))
     plt.close("all")
     return namespace
 
 
 @functools.cache
 def _solution(number: str) -> dict[str, Any]:
-    return run_cells(released(number).solution)
+    return run_cells(answer_cells(released(number).solution))
 
 
 def solution(number: str) -> dict[str, Any]:
-    """Return the variables after the solution notebook has run, in a dictionary that the caller may change."""
+    """Return the variables after the answers of the solution have run, in a dictionary that the caller may change."""
     return dict(_solution(number))
 
 
 @functools.cache
 def blank(number: str) -> dict[str, Any]:
-    """Return the variables after the untouched student's notebook has run."""
-    return run_cells(released(number).student)
+    """Return the variables after the cells of the untouched student's notebook have run."""
+    return run_cells(answer_cells(released(number).student))
 
 
 def with_mistake(number: str, mistake: Mistake) -> dict[str, Any]:
@@ -91,3 +110,14 @@ def question(number: str, name: str) -> MasterQuestion:
 def verdicts(number: str, name: str, namespace: dict[str, Any]) -> list[Verdict]:
     """Run all tests of a question, the hidden ones too, by the engine of the student's checker."""
     return [run_test(test, name, namespace) for test in question(number, name)["tests"]]
+
+
+@functools.cache
+def verdicts_on_solution(number: str, name: str) -> tuple[list[Verdict], list[float]]:
+    """Return what all tests of a question say of the solution, and how many seconds each of them takes."""
+    found, seconds, namespace = [], [], solution(number)
+    for test in question(number, name)["tests"]:
+        start = time.process_time()
+        found.append(run_test(test, name, namespace))
+        seconds.append(time.process_time() - start)
+    return found, seconds

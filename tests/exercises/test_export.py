@@ -79,7 +79,7 @@ def test_it_says_how_things_stand_and_what_to_hand_in(ran):
 def test_the_file_run_again_has_the_variables_of_the_session(ran):
     _, sources = ran
     cells = [nbformat.v4.new_code_cell(source, id=f"c{place}") for place, source in enumerate(sources)]
-    namespace = given.run_cells(nbformat.v4.new_notebook(cells=cells[:-1]))
+    namespace = given.run_cells(cells[:-1])
     assert namespace["kinds"][1.0] == "half-stable"
 
 
