@@ -94,6 +94,14 @@ def claim(
         ClaimFailed: the sentence does not hold for what was measured (a NaN never holds).
         ValueError: nothing is expected (``equals``, ``below`` and ``above`` are all missing), lengths differ,
             ``within`` is negative or stands without ``equals``, or a bound is set on complex numbers.
+
+    Example:
+        >>> import math
+        >>> from ndelib.claims import claim
+        >>> claim("π is close to 22/7", math.pi, equals=22 / 7, within=0.002)
+        ✓ Claim: π is close to 22/7 (expected 3.143 ± 0.002; measured 3.142)
+        >>> claim("rounding stays small", 0.1 + 0.2 - 0.3, below=1e-15)
+        ✓ Claim: rounding stays small (expected < 10⁻¹⁵; measured 5.551·10⁻¹⁷)
     """
     result = _checked(sentence, measured, equals, within, below, above, source)
     if "IPython" in sys.modules:

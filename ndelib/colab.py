@@ -25,6 +25,11 @@ def setup(seed: int = 0) -> torch.device:
     Raises:
         TypeError: ``seed`` is not an int.
         ValueError: ``seed`` is negative or does not fit into 32 bits, which is all that NumPy takes.
+
+    Example:
+        >>> import ndelib
+        >>> device = ndelib.setup(seed=0)
+        ndelib ... · torch ... · numpy ... · Python ... · ...
     """
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"seed must be an int, not {type(seed).__name__}")

@@ -88,6 +88,23 @@ def test_shapes_and_norms_in_docstrings_are_no_markup() -> None:
     assert lines[3] == "    **options: more."
 
 
+def test_the_code_of_an_example_stays_as_it_is() -> None:
+    lines = [
+        "Solve (T, *).",
+        "",
+        "Example:",
+        "    >>> a = 2 * 3 | 4  # ``b`` * c",
+        "    >>> print(a, '*')",
+        "    6 *",
+        "",
+        "A (*).",
+    ]
+    before = list(lines)
+    escape_docstring(None, "function", "f", None, None, lines)
+    assert lines[1:-1] == before[1:-1]
+    assert (lines[0], lines[-1]) == (r"Solve (T, \*).", r"A (\*).")
+
+
 def test_words_before_a_colon_are_no_type() -> None:
     lines = ["Return it.", "", "Args:", "    x: a number.", "", "Returns:", "    On the line: one.", "", "More: text."]
     before = list(lines)

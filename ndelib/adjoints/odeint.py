@@ -128,6 +128,18 @@ def odeint(
         TypeError, ValueError, SolverError: as :func:`ndelib.solvers.odeint`; ``ValueError`` also where the gradient
             cannot be had with this method or these options.
         AdjointError: on the way back, where the continuous adjoint cannot follow the solution.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import odeint
+        >>> rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+        >>> y0 = torch.ones(1, dtype=torch.float64)
+        >>> y = odeint(lambda t, y: -rate * y, y0, [0.0, 1.0, 2.0])
+        >>> [round(value, 4) for value in y[:, 0].tolist()]
+        [1.0, 0.6065, 0.3679]
+        >>> y[-1].sum().backward()  # y(2) = exp(-2 rate)
+        >>> round(rate.grad.item(), 4)
+        -0.7358
     """
     return solve_differentiably(f, None, y0, t, method, gradient, options)[0]
 
@@ -161,6 +173,16 @@ def odeint_with_cost(
 
     Returns:
         The states, (T, *), and the costs, (T, *c): ∫ l dt from ``t[0]`` to each time. The first is zero.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import odeint_with_cost
+        >>> y0 = torch.ones(1, dtype=torch.float64)
+        >>> def energy(t, y):
+        ...     return (y**2).sum()
+        >>> y, cost = odeint_with_cost(lambda t, y: -y, energy, y0, [0.0, 1.0])
+        >>> round(cost[-1].item(), 4)  # the integral of exp(-2t) from 0 to 1
+        0.4323
     """
     return solve_differentiably(f, running_cost, y0, t, method, gradient, options)
 

@@ -88,6 +88,20 @@ def sdeint(
         AttributeError, TypeError, ValueError: an argument is wrong, or method, noise and calculus do not fit; the
             message names what does.
         SolverError: the solve failed; the message says where, and what to try.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import BrownianMotion, sdeint
+        >>> class Walk:
+        ...     noise_type, sde_type = "diagonal", "ito"
+        ...     def f(self, t, y):
+        ...         return torch.ones_like(y)
+        ...     def g(self, t, y):
+        ...         return torch.full_like(y, 0.5)
+        >>> bm = BrownianMotion(0.0, 1.0, size=(3, 2), entropy=1, dt=0.1)
+        >>> y = sdeint(Walk(), torch.zeros(3, 2), [0.0, 1.0], bm, "euler", dt=0.1)
+        >>> torch.allclose(y[-1], 1 + 0.5 * bm(0.0, 1.0), atol=1e-5)
+        True
     """
     if names is not None:
         sde = _Named(sde, names)

@@ -30,6 +30,14 @@ def classify(jacobian: Tensor, *, tolerance: float = 1e-8) -> str:
 
     Raises:
         ValueError: ``jacobian`` is not a finite square matrix.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.dynamics import classify
+        >>> classify(torch.tensor([[0.0, 1.0], [-1.0, -0.5]]))
+        'stable spiral'
+        >>> classify(torch.diag(torch.tensor([1.0, -1.0])))
+        'saddle'
     """
     if jacobian.ndim != 2 or jacobian.shape[0] != jacobian.shape[1] or not torch.isfinite(jacobian).all():
         raise ValueError(f"jacobian must be a finite square matrix, (d, d); got the shape {tuple(jacobian.shape)}")

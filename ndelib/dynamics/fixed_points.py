@@ -64,6 +64,13 @@ def fixed_points(
     Raises:
         ValueError: ``low`` is not below ``high``, they differ in length or are infinite; ``resolution`` is below 2;
             or ``f`` returns another shape than that of ``y``.
+
+    Example:
+        >>> from ndelib.dynamics import fixed_points
+        >>> for point in fixed_points(lambda t, x: (x - 1) * (3 - x), 0, 4):
+        ...     print(round(point.location.item(), 6), point.kind)
+        1.0 unstable
+        3.0 stable
     """
     lower, upper = (torch.as_tensor(end, dtype=torch.float64) for end in (low, high))
     if lower.shape != upper.shape or lower.ndim > 1 or lower.numel() == 0 or not (lower < upper).all():

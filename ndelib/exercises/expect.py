@@ -14,6 +14,14 @@ def expect_close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: fl
     """Raise ``AssertionError`` unless ``got`` has the shape and, within the tolerances, the values of ``want``.
 
     Both may be numbers, nested sequences of numbers, arrays or tensors. Infinities must match; nan never does.
+
+    Example:
+        >>> from ndelib.exercises import expect_close
+        >>> expect_close([0.5, 0.25], (1 / 2, 1 / 4), "the states")
+        >>> expect_close(0.7, 2 / 3, "the limit")
+        Traceback (most recent call last):
+            ...
+        AssertionError: the limit should be 0.666667, but it is 0.7.
     """
     _expect_a_value(got, what)
     wanted = _as_tensor(want)
@@ -32,14 +40,31 @@ def expect_close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: fl
 
 
 def expect_equal(got: Any, want: Any, what: str) -> None:
-    """Raise ``AssertionError`` unless ``got == want``."""
+    """Raise ``AssertionError`` unless ``got == want``.
+
+    Example:
+        >>> from ndelib.exercises import expect_equal
+        >>> expect_equal("node", "saddle", "the kind")
+        Traceback (most recent call last):
+            ...
+        AssertionError: the kind should be 'saddle', but it is 'node'.
+    """
     _expect_a_value(got, what)
     if got != want:
         raise AssertionError(f"{what} should be {want!r}, but it is {got!r}.")
 
 
 def expect_pair(got: Any, what: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``got`` if it is a pair of tensors; raise ``AssertionError`` otherwise."""
+    """Return ``got`` if it is a pair of tensors; raise ``AssertionError`` otherwise.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.exercises import expect_pair
+        >>> given = torch.arange(3), torch.ones(3, 2)
+        >>> times, states = expect_pair(given, "euler")
+        >>> states.shape
+        torch.Size([3, 2])
+    """
     _expect_a_value(got, what)
     if not (isinstance(got, Sequence) and len(got) == 2 and all(torch.is_tensor(part) for part in got)):
         raise AssertionError(f"{what} should return two tensors, but it returned {_show(got)}.")

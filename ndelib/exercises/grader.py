@@ -25,6 +25,14 @@ class Grader:
     """Checks the questions of one assignment with its public tests, and keeps count of what passes.
 
     ``assignment`` is the number of the chapter, ``"01"``. Raises ``ValueError`` if it has no assignment.
+
+    Example:
+        >>> from ndelib.exercises import Grader
+        >>> grader = Grader("01")
+        >>> print(grader.check("q2"))
+        q2 · ... · ✗ not yet (0 of ... points so far)
+            `euler` is not defined yet: run your cell for q2 first.
+        So far 0 of 6 questions pass their public tests: 0 points of 20. ...
     """
 
     def __init__(self, assignment: str):

@@ -21,7 +21,13 @@ Limits = tuple[float, float]
 
 
 def phase_line(f: VectorField, low: float, high: float, *, ax: Axes | None = None) -> Axes:
-    """Draw the flow of a scalar field ``f(t, x)``, x: (n,) -> (n,): its graph, its direction and its fixed points."""
+    """Draw the flow of a scalar field ``f(t, x)``, x: (n,) -> (n,): its graph, its direction and its fixed points.
+
+    Example:
+        >>> from ndelib import plotting
+        >>> axis = plotting.phase_line(lambda t, x: x * (1 - x), -0.5, 1.5)
+        >>> label = axis.set_xlabel("$x$")
+    """
     ax = ax or plt.gca()
     x = torch.linspace(low, high, 401, dtype=torch.float64)
     velocity = _at_zero(f, x)(x)
@@ -48,7 +54,13 @@ def phase_line(f: VectorField, low: float, high: float, *, ax: Axes | None = Non
 
 
 def direction_field(f: VectorField, t: Limits, y: Limits, *, density: int = 21, ax: Axes | None = None) -> Axes:
-    """Draw the slopes of a scalar equation ``dy/dt = f(t, y)`` over the (t, y) plane; y: (n,) -> (n,)."""
+    """Draw the slopes of a scalar equation ``dy/dt = f(t, y)`` over the (t, y) plane; y: (n,) -> (n,).
+
+    Example:
+        >>> from ndelib import plotting
+        >>> axis = plotting.direction_field(lambda t, y: t - y, (0, 3), (-1, 2))
+        >>> label = axis.set_ylabel("$y(t)$")
+    """
     ax = ax or plt.gca()
     times = torch.linspace(*t, density, dtype=torch.float64)
     states = torch.linspace(*y, density, dtype=torch.float64)
@@ -144,6 +156,16 @@ def phase_portrait(
 
     Solutions run for ``duration`` time units of RK4 in 400 steps, and stop where they leave the picture or come to
     where the field is not finite. Returns the fixed points that were found and drawn.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import plotting
+        >>> def damped(t, y):
+        ...     x, v = y.unbind(-1)
+        ...     return torch.stack([v, -x - v / 2], dim=-1)
+        >>> points = plotting.phase_portrait(damped, (-2, 2), (-2, 2))
+        >>> [point.kind for point in points]
+        ['stable spiral']
     """
     ax = ax or plt.gca()
     vector_field(f, xlim, ylim, density=density, ax=ax)

@@ -39,6 +39,15 @@ def caption(figure: Figure, text: str, *, alt: str) -> CaptionedFigure:
 
     Raises:
         ValueError: ``text`` or ``alt`` is empty.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> from ndelib import plotting
+        >>> figure, axis = plt.subplots()
+        >>> lines = axis.plot([0, 1, 2], [1.0, 0.5, 0.25])
+        >>> shown = plotting.caption(figure, "Half is left.", alt="A falling curve")
+        >>> shown.text
+        'Half is left.'
     """
     check_words(text, alt)
     return CaptionedFigure(to_png(figure), text, alt)

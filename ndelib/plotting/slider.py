@@ -43,6 +43,16 @@ def slider(
     Raises:
         ValueError: there are not one or two parameters, one has no value, or they make more than 64 frames; ``text``
             or ``alt`` is empty; ``start`` is not an index into the values of each parameter.
+
+    Example:
+        >>> import matplotlib.pyplot as plt
+        >>> from ndelib import plotting
+        >>> def draw(slope):
+        ...     figure, axis = plt.subplots()
+        ...     axis.plot([0, 1], [0, slope])
+        ...     return figure
+        >>> plotting.slider(draw, {"slope": [0.5, 1, 2]}, "A line.", alt="It rises")
+        <IPython.core.display.HTML object>
     """
     if len(parameters) not in (1, 2) or not all(len(values) for values in parameters.values()):
         raise ValueError(f"parameters must give one or two sliders with at least one value each, got {parameters!r}")

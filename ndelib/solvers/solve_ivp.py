@@ -61,6 +61,20 @@ def solve_ivp(
 
     Raises:
         TypeError, ValueError, SolverError: as :func:`ndelib.odeint`.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import solve_ivp
+        >>> def fall(t, y):
+        ...     height, speed = y
+        ...     return torch.stack([speed, torch.full_like(speed, -9.81)])
+        >>> def ground(t, y):
+        ...     return y[0]
+        >>> ground.terminal = True
+        >>> start = torch.tensor([4.905, 0.0], dtype=torch.float64)
+        >>> solution = solve_ivp(fall, (0, 10), start, events=ground)
+        >>> solution.status, round(solution.t[-1].item(), 6)
+        ('event', 1.0)
     """
     start, end = check_span(t_span)
     wanted = None if t_eval is None else check_inside(check_times(t_eval, "t_eval"), start, end)

@@ -66,6 +66,9 @@ def public_names(env: BuildEnvironment) -> dict[str, tuple[str, str]]:
     return places
 
 
+CODE = re.compile(r"(^ *>>> .*(?:\n.*\S.*)*|``[^`]+``)", re.MULTILINE)
+"""What is code in a docstring: a paragraph that begins with Python's prompt, and what stands between back-ticks."""
+
 HIDDEN_COLON = "\ue000"
 """Stands for a colon while napoleon reads: in a property's docstring and in what a function returns, it would take the
 words before the colon for a type."""
@@ -73,10 +76,10 @@ words before the colon for a type."""
 
 def escape_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Protect shapes such as (T, *), (*c) and norms such as |y|, which mean something else in reStructuredText."""
-    parts = "\n".join(lines).split("``")
+    parts = CODE.split("\n".join(lines))
     for index in range(0, len(parts), 2):  # the others are code
         parts[index] = re.sub(r"(?<![\w*])\*(?![\w*]|$)|(?<![\w*])\*(?=\w+[,)])|\|", r"\\\g<0>", parts[index])
-    text = "``".join(parts)
+    text = "".join(parts)
     no_types = r".*" if what in ("property", "attribute") else r"(?<=^Returns:\n).*?(?=^\S|\Z)"
     hidden = re.sub(no_types, lambda match: match[0].replace(":", HIDDEN_COLON), text, flags=re.DOTALL | re.MULTILINE)
     lines[:] = hidden.split("\n")

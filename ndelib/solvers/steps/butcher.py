@@ -28,10 +28,13 @@ class ButcherTableau:
     that it claims (the eight conditions up to order four).
 
     Example:
-        >>> heun3 = ButcherTableau(
-        ...     "heun3", 3, c=(0, 1 / 3, 2 / 3), a=((), (1 / 3,), (0, 2 / 3)), b=(1 / 4, 0, 3 / 4)
-        ... )
-        >>> ndelib.odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method=heun3, step_size=0.1)
+        >>> import torch
+        >>> from ndelib import odeint
+        >>> from ndelib.solvers import ButcherTableau
+        >>> a, b, c = ((), (1 / 3,), (0, 2 / 3)), (1 / 4, 0, 3 / 4), (0, 1 / 3, 2 / 3)
+        >>> heun3 = ButcherTableau("heun3", 3, c=c, a=a, b=b)
+        >>> y0 = torch.ones(1)
+        >>> odeint(lambda t, y: -y, y0, [0.0, 1.0], method=heun3, step_size=0.1)
         tensor([[1.0000],
                 [0.3679]])
     """

@@ -53,6 +53,11 @@ def methods() -> list[MethodInfo]:
     ``"dopri8"`` is Dormand and Prince's method of order 8 in Hairer's form with two error estimates, DOP853, and also
     answers to ``"dop853"``. What torchdiffeq calls ``dopri8`` is another method, the pair 8(7) of Prince and Dormand;
     what it calls ``rk4`` is ``"rk4_38"`` here; and its ``heun2`` has fixed steps, here those of ``adaptive=False``.
+
+    Example:
+        >>> from ndelib import methods
+        >>> {method.name: method.order for method in methods()}["dopri5"]
+        5
     """
     return [MethodInfo(m.name, m.order, m.kind, m.adaptive, m.source) for m in METHODS.values()]
 

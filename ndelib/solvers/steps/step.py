@@ -97,14 +97,18 @@ class Method:
     equation and not the method, and refuse.
 
     Example:
+        >>> import torch
+        >>> from ndelib import odeint
+        >>> from ndelib.solvers import Method, Step
         >>> def start(field, statistics):
         ...     def step(t, y, t1, f0, before=None):
         ...         k = field(t, y) if f0 is None else f0
-        ...         return Step(t, t1, y, y + (t1 - t) * k, k=[k], f1=None, error=None)
-        ...
+        ...         y1 = y + (t1 - t) * k
+        ...         return Step(t, t1, y, y1, k=[k], f1=None, error=None)
         ...     return step
         >>> own = Method("own_euler", 1, "one step", "me", start)
-        >>> ndelib.odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method=own, step_size=0.1)
+        >>> y0 = torch.ones(1)
+        >>> odeint(lambda t, y: -y, y0, [0.0, 1.0], method=own, step_size=0.1)
         tensor([[1.0000],
                 [0.3487]])
     """

@@ -62,6 +62,15 @@ class BrownianMotion:
 
     Raises:
         TypeError, ValueError: an argument has a wrong type or value.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import BrownianMotion
+        >>> bm = BrownianMotion(0.0, 1.0, size=(2, 3), entropy=1, dt=0.25)
+        >>> bm(0.0, 1.0).shape
+        torch.Size([2, 3])
+        >>> torch.allclose(bm(0.0, 0.3) + bm(0.3, 1.0), bm(0.0, 1.0), atol=1e-6)
+        True
     """
 
     def __init__(
