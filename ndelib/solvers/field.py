@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ndelib.solvers.graph import graph_leaves
 from ndelib.solvers.steps.step import Statistics
 
 
@@ -71,15 +72,21 @@ class CheckedField:
         if not isinstance(t, Tensor):
             # torch.full fills on the device: unlike torch.tensor it copies nothing from the host.
             t = torch.full((), min(max(t, self.low), self.high), dtype=self.dtype, device=self.device)
-        before = version(y)
-        dy = self.f(t, y, *self.args)
+        before, tracked = version(y), y.requires_grad
+        try:
+            dy = self.f(t, y, *self.args)
+        except RuntimeError as failure:
+            self.f, dy = second_try(self.f, failure, t, y, self.args)
+        if y.requires_grad is not tracked:  # f called y.requires_grad_(), and y is not its own
+            y.requires_grad_(False)
+            self.f, dy = with_own_input(self.f), without_input(dy, y)
         if version(y) != before:
             raise ValueError("f(t, y) has written into y, the state of the solver: let it work on y.clone()")
         if not isinstance(dy, Tensor):
             raise TypeError(f"f(t, y) must return a tensor, got {type(dy).__name__}")
         if dy.shape != y.shape:
             raise ValueError(f"f(t, y) must return the shape of y, {tuple(y.shape)}; it returned {tuple(dy.shape)}")
-        if dy.dtype != y.dtype:
+        if dy.dtype != y.dtype and (dy := as_autocast(dy, y)).dtype != y.dtype:
             raise TypeError(f"f(t, y) must return the dtype of y, {y.dtype}; it returned {dy.dtype}")
         if dy.device != y.device:
             raise ValueError(f"f(t, y) must return a tensor on the device of y, {y.device}; it returned {dy.device}")
@@ -89,3 +96,57 @@ class CheckedField:
 def version(x: Tensor) -> int:
     """Return how often ``x`` was written to, as autograd counts; 0 for inference tensors, which keep no count."""
     return 0 if x.is_inference() else x._version
+
+
+def as_autocast(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``x`` in the dtype of ``y`` where autocast has lowered it, and as it is otherwise.
+
+    In training with mixed precision the state and its sums stay in full precision, and f alone runs in a lower one.
+    """
+    lowered = torch.is_autocast_enabled(y.device.type) and x.is_floating_point() and y.is_floating_point()
+    return x.to(y.dtype) if lowered else x
+
+
+def second_try(
+    f: Callable[..., Any], failure: RuntimeError, t: Any, y: Tensor, args: Sequence[Any]
+) -> tuple[Callable[..., Any], Any]:
+    """Return ``f`` as a function that can differentiate with respect to ``y``, and what it gives.
+
+    Fields such as the gradient of an energy call ``torch.autograd.grad(H(y).sum(), y, …)``. They ask for the graph of y
+    also where the solver records none, or y has none. Raises ``failure``, that of the first try, if it was about
+    something else.
+    """
+    if "does not require grad" not in str(failure):
+        raise failure
+    tracked = with_own_input(f)
+    try:
+        return tracked, tracked(t, y, *args)
+    except RuntimeError:
+        failure.add_note(
+            "f(t, y) differentiates by torch.autograd something that does not depend on y, or does so inside vmap, "
+            "grad, jvp, … of torch.func: there, let it use torch.func.grad"
+        )
+        raise failure from None
+
+
+def with_own_input(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``f(t, y, *args)`` such that it always gets a y that requires a gradient, under ``torch.enable_grad``.
+
+    Where nobody wants a gradient of y, that is a tensor of its own, which shares its numbers with y.
+    """
+
+    def field(t: Any, y: Tensor, *args: Any) -> Any:
+        wanted = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = y if wanted and y.requires_grad else y.detach().requires_grad_()
+            dy = f(t, x, *args)
+        return dy if x is y else without_input(dy, x)
+
+    return field
+
+
+def without_input(dy: Any, x: Tensor) -> Any:
+    """Return ``dy`` without its graph, unless gradients are wanted and it depends on something besides ``x``."""
+    if not isinstance(dy, Tensor) or not dy.requires_grad:
+        return dy
+    return dy if torch.is_grad_enabled() and graph_leaves([dy], [x]) else dy.detach()

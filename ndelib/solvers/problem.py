@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ndelib.solvers.field import CheckedField
+from ndelib.solvers.field import CheckedField, as_autocast
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
@@ -145,7 +145,7 @@ class Problem:
                 or [tuple(part.shape) for part in dy] != shapes
             ):
                 raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y0, {shapes}")
-            return flatten(tuple(dy), "f(t, y)")
+            return flatten(tuple(as_autocast(part, y) for part in dy), "f(t, y)")
 
         return field
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.controlled.paths import Path, widened
+from ndelib.solvers.field import as_autocast
 
 
 def cde_to_ode(X: Any, func: Any) -> Any:
@@ -60,7 +61,7 @@ def multiply(g: Any, z: Tensor, dX: Any) -> Tensor:
             f"{z.shape[-1]} components of z, a column for each of the {dX.shape[-1]} channels of X. It returned "
             f"{tuple(g.shape)}"
         )
-    if dX.dtype != g.dtype:
+    if dX.dtype != g.dtype and (g := as_autocast(g, z)).dtype != dX.dtype:
         if dX.dtype != g.dtype.to_real():
             raise TypeError(f"X has the dtype {dX.dtype} and func(t, z) {g.dtype}: give both the same")
         dX = dX.to(g.dtype)

@@ -17,20 +17,60 @@ def jacobian_by_jvp(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
 
     Row i of f depends on row i of y alone, so one tangent that has the j-th unit vector in every row gives the j-th
     column of every Jacobian. f is always called with the whole batch: it may hold parameters of its samples. A y of
-    shape () gives (1, 1).
+    shape () gives (1, 1). Where f differentiates inside by ``torch.autograd``, which ``torch.func`` cannot see through,
+    see :func:`jacobian_by_rows`.
     """
     vector = at_least_vector(y)
     d = vector.shape[-1]
     units = torch.eye(d, dtype=y.dtype, device=y.device).reshape(d, *[1] * (vector.ndim - 1), d)
     tangents = units.expand(d, *vector.shape).reshape(d, *y.shape)
-    columns = torch.func.vmap(lambda tangent: torch.func.jvp(f, (y,), (tangent,))[1])(tangents)
+    try:
+        columns = torch.func.vmap(lambda tangent: torch.func.jvp(f, (y,), (tangent,))[1])(tangents)
+    except RuntimeError as failure:
+        if not is_about_autograd(failure):
+            raise
+        return jacobian_by_rows(f, y)
     return columns.reshape(d, *vector.shape).movedim(0, -1)
+
+
+def is_about_autograd(failure: RuntimeError) -> bool:
+    """Whether ``failure`` is what a function that calls ``torch.autograd.grad`` raises inside ``torch.func``."""
+    return "does not require grad" in str(failure) or "Tensor.requires_grad_()" in str(failure)
+
+
+def jacobian_by_rows(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """Return ∂f/∂y, (*, d) -> (*, d, d), of an f that differentiates inside, by d backward passes.
+
+    If f has cut its result off the graph (``create_graph=False``), by central differences.
+    """
+    with torch.enable_grad():
+        x = y.detach().requires_grad_()
+        dy = at_least_vector(f(x))
+        sums = [column.sum() for column in dy.unbind(-1)]
+    if dy.requires_grad:
+        rows = [torch.autograd.grad(of_row, x, retain_graph=True, allow_unused=True)[0] for of_row in sums]
+        rows = [torch.zeros_like(x) if row is None else row for row in rows]
+        return torch.stack([at_least_vector(row) for row in rows], dim=-2)
+    y = y.detach()
+    h = torch.finfo(y.dtype).eps ** (1 / 3) * max(1.0, values(y).abs().max().item())
+    columns = []
+    for unit in torch.eye(dy.shape[-1], dtype=y.dtype, device=y.device):
+        step = h * unit.reshape(unit.shape if y.ndim else ())
+        columns.append(at_least_vector((f(y + step) - f(y - step)).detach()) / (2 * h))
+    return torch.stack(columns, dim=-1)
 
 
 def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J: Tensor) -> None:
     """Raise ``ValueError`` if J, (*, d, d), is not the derivative of f at y, (*, d), in some other direction."""
     v = torch.sin(1 + torch.arange(y.numel(), dtype=y.dtype, device=y.device)).reshape(y.shape)
-    difference = torch.func.jvp(f, (y,), (v,))[1] - (J @ v.unsqueeze(-1)).squeeze(-1)
+    try:
+        along = torch.func.jvp(f, (y,), (v,))[1]
+    except RuntimeError as failure:
+        if not is_about_autograd(failure):
+            raise
+        h = torch.finfo(y.dtype).eps ** (1 / 3) * max(1.0, values(y).abs().max().item())
+        along = (f(y + h * v) - f(y - h * v)).detach() / (2 * h)
+    difference = along - (J @ v.unsqueeze(-1)).squeeze(-1)
     size = (J.abs() @ v.abs().unsqueeze(-1)).squeeze(-1)
     if values(difference).abs().max() > math.sqrt(torch.finfo(y.dtype).eps) * values(size).max():
         raise ValueError(

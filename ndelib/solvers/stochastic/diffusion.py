@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ndelib.solvers.field import version
+from ndelib.solvers.field import as_autocast, second_try, version
 from ndelib.solvers.graph import graph_leaves
 from ndelib.solvers.steps.step import time_like
 
@@ -36,7 +36,7 @@ class CheckedDiffusion:
     def probe(self, t: float, y0: Tensor) -> None:
         """Evaluate g once, to learn how many noises there are, and whether its shape is that of the noise type."""
         with torch.no_grad():
-            g = self.g(time_like(t, y0), y0)
+            g = self.asked(t, y0)
         if not isinstance(g, Tensor):
             raise TypeError(f"g(t, y) must return a tensor, got {type(g).__name__}")
         y_shape, shape = tuple(y0.shape), tuple(g.shape)
@@ -53,10 +53,18 @@ class CheckedDiffusion:
             raise TypeError(f"g(t, y) must return the dtype of y, {y0.dtype}; it returned {g.dtype}")
         self.shape, self.channels = shape, shape[-1]
 
+    def asked(self, t: float, y: Tensor) -> Any:
+        """Return what the user's g gives, also if it differentiates inside or runs under autocast."""
+        try:
+            g = self.g(time_like(t, y), y)
+        except RuntimeError as failure:
+            self.g, g = second_try(self.g, failure, time_like(t, y), y, ())
+        return as_autocast(g, y) if isinstance(g, Tensor) and g.dtype != y.dtype else g
+
     def __call__(self, t: float, y: Tensor) -> Tensor:
         """Evaluate g at ``t``.  (*, d) -> (*, d) for diagonal noise, otherwise (*, d, m)."""
         before = version(y)
-        g = self.g(time_like(t, y), y)
+        g: Tensor = self.asked(t, y)
         if version(y) != before:
             raise ValueError("g(t, y) has written into y, the state of the solver: let it work on y.clone()")
         if g.shape != self.shape:
