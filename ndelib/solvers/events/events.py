@@ -111,7 +111,7 @@ def locate(g: Callable[[Any, Tensor], Tensor], step: Step, curve: Interpolant, t
     Raises ``ValueError`` where g has a zero slope, so that its zero has no derivative.
     """
     t = time_at(step, theta)
-    y = step.y1 if theta == 1.0 else curve(theta)
+    y = onto_zero(g, step, t, step.y1 if theta == 1.0 else curve(theta))
     time = torch.tensor(t, dtype=torch.float64)
     if not torch.is_grad_enabled():
         return Moment(t, time, y, None)
@@ -127,7 +127,26 @@ def locate(g: Callable[[Any, Tensor], Tensor], step: Step, curve: Interpolant, t
     late = -(value - value.detach()) / rate  # in units of the step
     moved: Tensor = curve(theta + late)  # type: ignore[arg-type]  # a tensor here: polynomials do not mind
     shift = late * step.h
-    return Moment(t, time + shift.double().cpu(), moved + (y - moved).detach(), shift)
+    return Moment(t, time + shift.double().cpu(), y.detach() + (moved - moved.detach()), shift)
+
+
+def onto_zero(g: Callable[[Any, Tensor], Tensor], step: Step, t: float, y: Tensor) -> Tensor:
+    """Return ``y``, (*), inside ``step``, moved onto g(t, y) = 0 by what rounding has left there.
+
+    Dense output is a sum of numbers as large as the state at the ends of the step, and rounded as they are, however
+    small the state at the event is. Moved onto zero, it is as near to it as its own rounding allows: so a solve that
+    starts there is seen to start at the event. Where g says that more than rounding is left (it jumps) y stays.
+    """
+    plain, value = values(y), values(g(t, y))
+    if value == 0:
+        return y
+    gradient = _gradient(lambda x: g(t, x), y)
+    square = gradient.abs().square().sum()
+    size = torch.maximum(values(step.y).abs(), values(step.y1).abs())
+    move = gradient * (value / square)
+    if square == 0 or bool((move.abs() > 16 * torch.finfo(y.dtype).eps * size).any()):
+        return y
+    return y - move if values(g(t, plain - move)).abs() <= value.abs() else y
 
 
 def slope(g: Callable[[Any, Tensor], Tensor], step: Step, curve: Interpolant, theta: float) -> float:
@@ -144,6 +163,12 @@ def rounding(g: Callable[[Any, Tensor], Tensor], t: float, y: Tensor) -> float:
     y = values(y)
     change = _gradient(lambda x: g(t, x), y).abs() * y.abs()
     return torch.finfo(y.dtype).eps * change.sum().item()
+
+
+def rounding_of_time(g: Callable[[Any, Tensor], Tensor], t: float, y: Tensor) -> float:
+    """Return by how much the rounding of ``t`` to the dtype of ``y`` may change ``g(t, y)``, eps |∂g/∂t| |t|."""
+    y = values(y)
+    return torch.finfo(y.dtype).eps * abs(t * _gradient(lambda time: g(time, y), time_like(t, y)).item())
 
 
 def _gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

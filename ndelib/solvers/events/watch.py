@@ -20,7 +20,16 @@ from torch import Tensor
 
 from ndelib.solvers.errors import NonFiniteState, SolverError
 from ndelib.solvers.events.crossings import NODES, brackets, root
-from ndelib.solvers.events.events import Event, Moment, locate, resolution, rounding, slope, time_at
+from ndelib.solvers.events.events import (
+    Event,
+    Moment,
+    locate,
+    resolution,
+    rounding,
+    rounding_of_time,
+    slope,
+    time_at,
+)
 from ndelib.solvers.graph import values
 from ndelib.solvers.problem import Problem, flatten
 from ndelib.solvers.solution import Piece
@@ -72,6 +81,8 @@ class Watch:
         self.rise = torch.full_like(self.size, math.inf)
         """|dg/dt| where g last began at zero"""
         self._start(t, problem.y0)
+        self.starting = torch.ones_like(self.size, dtype=torch.bool)
+        """whether the solve has only just begun, so that a column may stand at the event that ended another solve"""
 
     def _start(self, t: float, y: Tensor) -> None:
         """Begin a solve at ``(t, y)``."""
@@ -84,6 +95,7 @@ class Watch:
         """Begin again at ``y``, after the resets of the columns ``fired``."""
         before = self._row(moment.t, moment.y).cpu().double()
         self._start(moment.t, y)
+        self.starting[:] = False
         # What the resets did not touch goes on as it was, however soon its own zero comes ...
         self.near[(self.now - before).abs() <= self.near * self.size] = 0.0
         # ... and what fired stands at zero as well as an event can be located, unless it has been moved away.
@@ -130,12 +142,34 @@ class Watch:
         """
         size = table.abs().nan_to_num(0.0).amax(dim=0)
         zero = table[0].abs() <= self.near * torch.maximum(size, self.size) if self.fresh else table[0] == 0.0
+        if self.starting.any():
+            zero = self._starts_at_zero(piece, table, size, zero)
         nodes = torch.tensor(NODES[1:], dtype=torch.float64)[:, None]
         for column in zero.nonzero()[:, 0].tolist():
             table[1:, [column]] = (table[1:, [column]] - table[0, column]) / nodes
             table[0, column] = slope(self._function(column), piece.step, piece.curve, 0.0)
             self.rise[column] = abs(table[0, column].item() / piece.step.h)
         self.fresh, self.size = False, size
+        return zero
+
+    def _starts_at_zero(self, piece: Piece, table: Tensor, size: Tensor, zero: Tensor) -> Tensor:
+        """Return which columns begin at zero, (M,), where the solve has only just begun.
+
+        That is, by what rounding makes of y and t. The first step may be so short that g stays within that: its signs
+        mean nothing then, and whether g has left zero is asked again after the next step.
+        """
+        step, zero = piece.step, zero.clone()
+        crosses = table[0].sign() * table[1].sign() <= 0
+        for column in (self.starting & (crosses | (table[0].abs() <= 1e-3 * size))).nonzero()[:, 0].tolist():
+            g = self._function(column)
+            blur = 8 * (rounding(g, step.t, step.y) + rounding_of_time(g, step.t, step.y))
+            zero[column] |= bool(table[0, column].abs() <= blur)
+            if size[column] <= blur:
+                table[:, column] = 0.0
+                zero[column] = False
+            else:
+                self.starting[column] = False
+        self.starting &= crosses | (table[0].abs() <= 1e-3 * size)
         return zero
 
     def _keep(self, crossings: list[Crossing], piece: Piece) -> Cut | None:
