@@ -60,7 +60,9 @@ def odeint(
             or a method of your own, a :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         rtol, atol: an adaptive method keeps its estimate of the error of each step, as the root mean square of
             ``error / (atol + rtol |y|)`` over all components, at most 1. Numbers, or tensors that broadcast to ``y0``
-            for a tolerance per component.
+            for a tolerance per component. With fixed steps only implicit methods look at them, and only where they are
+            given: so far Newton's method solves for the stages. Otherwise it goes on to rounding, so that the error
+            is that of the method: about three times as many evaluations for ``esdirk54`` as ``rtol=1e-6`` takes.
         step_size: the longest fixed step, in units of ``t``. Each interval between requested times is cut into equal
             steps no longer than this, or by a millionth, lest the rounding of times cost a step. ``None`` makes one
             step an interval. Giving it makes steps fixed. Each step rounds the state once, so n steps in float32 may

@@ -131,6 +131,12 @@ def read_options(given: SolveOptions) -> Options:
     return Options(**given)
 
 
+def gives_tolerance(options: Options) -> bool:
+    """Whether the user gave ``rtol`` or ``atol``, or at least not the defaults."""
+    given = (options.rtol, Options.rtol), (options.atol, Options.atol)
+    return any(isinstance(value, Tensor) or value != default for value, default in given)
+
+
 def _check_number(value: Any, name: str, alternative: str = "") -> None:
     """Raise ``TypeError`` unless ``value`` is a real number, or a tensor of one."""
     if isinstance(value, Tensor):

@@ -11,7 +11,7 @@ from ndelib.solvers.field import CheckedField, as_autocast
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
-from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances
+from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances, gives_tolerance
 from ndelib.solvers.steps import dense, implicit
 from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
@@ -209,9 +209,11 @@ class Problem:
         """Return the options that only this method understands."""
         o = self.options
         split = self.parts[0].numel() if self.parts else None
+        # With fixed steps there is no tolerance, unless the user gave one.
+        tolerant = self.adaptive or gives_tolerance(o)
         all_options = {
-            "rtol": o.rtol,
-            "atol": o.atol,
+            "rtol": o.rtol if tolerant else None,
+            "atol": o.atol if tolerant else None,
             "jacobian": self.jacobian,
             "omega": o.omega,
             "split": split,

@@ -73,8 +73,8 @@ def _start(
     field: Field,
     statistics: Statistics,
     *,
-    rtol: Tensor | float = 1e-6,
-    atol: Tensor | float = 1e-8,
+    rtol: Tensor | float | None = None,
+    atol: Tensor | float | None = None,
     jacobian: Jacobian | None = None,
 ) -> StepFunction:
     newton = SimplifiedNewton(field, statistics, rtol, atol, jacobian, tableau.error_order)

@@ -80,6 +80,17 @@ def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J:
         )
 
 
+def check_that_results_are_new(f: Callable[[Tensor], Tensor], y: Tensor) -> None:
+    """Raise ``ValueError`` if f writes into the tensor that it returned before: derivatives cannot be written there."""
+    once = f(y)
+    kept = once.clone()
+    if f(2 * y + 1) is once or not torch.equal(values(once), values(kept)):
+        raise ValueError(
+            "f(t, y) has written into the tensor that it returned before, which the solver still needs: return a new "
+            "tensor each time, not one that is kept and filled again"
+        )
+
+
 def check_jacobian(J: Tensor, y: Tensor) -> Tensor:
     """Return what the user's ``jacobian`` gave as (*, d, d); another shape, dtype or device raises ``ValueError``."""
     shape = (*y.shape, *y.shape[-1:])

@@ -18,6 +18,7 @@ from ndelib.solvers.steps.jacobian import (
     Jacobian,
     at_least_vector,
     check_jacobian,
+    check_that_results_are_new,
     check_that_rows_are_independent,
     jacobian_by_jvp,
 )
@@ -35,7 +36,12 @@ FRESH = 0.01
 """The part that an iteration with a new Jacobian is expected to leave."""
 SAME_H = 0.1
 """An LU decomposition serves all steps whose hγ differs from its own by at most this part."""
-
+ROUNDING = 4
+"""Without a tolerance, Newton's method stops when what is left is below this many rounding errors of the stage. Then
+``SLOW`` and ``SAME_H`` are five and a hundred times as strict: an iteration has more digits to win."""
+NOISE = 1e-6
+"""Increments below this part of a stage that do not shrink, though the matrix is that of the last iterate, are noise in
+f: of a field in float32, or of sums that cancel."""
 
 TOO_SLOW = "converges too slowly"
 
@@ -47,6 +53,10 @@ class SimplifiedNewton:
     replaces derivatives by ``torch.func``. Newton's method forgives it if it is rough, gradients do not: they are as
     exact as it is.
 
+    ``rtol=None`` asks for all digits: for steps of fixed size, to whose error nobody has set a limit. What a tolerance
+    leaves would be an error that does not shrink with h. All digits take two iterations for a stage of a linear system,
+    and for others about two more than a tolerance of 1e-6.
+
     ``statistics`` counts every residual as an evaluation of f, also those that only a gradient needs (two a stage), but
     not the derivatives of f that make a Jacobian.
     """
@@ -55,19 +65,21 @@ class SimplifiedNewton:
         self,
         field: Field,
         statistics: Statistics,
-        rtol: Tensor | float,
-        atol: Tensor | float,
+        rtol: Tensor | float | None,
+        atol: Tensor | float | None,
         jacobian: Jacobian | None,
         error_order: int,
     ) -> None:
         self.field = field
         self.statistics = statistics
-        self.rtol = rtol
-        self.atol = atol
+        self.to_rounding = rtol is None
+        self.rtol = 0.0 if rtol is None else rtol
+        self.atol = 0.0 if atol is None else atol
         self.jacobian = jacobian
         # What Newton's method leaves in every step adds up over about rtol^(−1/(error_order + 1)) steps.
-        smallest = rtol.min().item() if isinstance(rtol, Tensor) else rtol
+        smallest = self.rtol.min().item() if isinstance(self.rtol, Tensor) else self.rtol
         self.kappa = min(KAPPA, max(smallest, 1e-10) ** (1 / (error_order + 1)))
+        self.slow, self.same_h = (SLOW / 5, SAME_H / 100) if self.to_rounding else (SLOW, SAME_H)
         self.tracked = False
         """whether a gradient is wanted of anything that the solve depends on"""
         self._t = math.nan
@@ -78,6 +90,7 @@ class SimplifiedNewton:
         self._eta = 1.0
         self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
         self._measured = 0.0  # that part in the last step; 0 if no stage took two iterations
+        self._stands_still = False
         self._left = math.inf  # the size of the last residual; infinite before the first of a stage
 
     def prepare(self, t: float, y: Tensor, h_gamma: float, solves: bool = True) -> None:
@@ -95,17 +108,17 @@ class SimplifiedNewton:
             self._rate, self._rate_h_gamma = self._measured, self._h_gamma
         self._h_gamma, self._measured = h_gamma, 0.0
         expected = self._rate * max(1.0, abs(h_gamma / self._rate_h_gamma))
-        if self._J is None or self._J.shape[:-1] != at_least_vector(y).shape or expected > SLOW:
+        if self._J is None or self._J.shape[:-1] != at_least_vector(y).shape or expected > self.slow:
             self.renew(t, y)
             self._rate, self._rate_h_gamma = FRESH, h_gamma
         self._use_matrix(h_gamma)
         self._y0 = y.detach()
-        self._scale = self._tolerance(y.detach())
+        self._scale = self._all_digits(torch.zeros_like(self._y0)) if self.to_rounding else self._tolerance(self._y0)
 
     def _use_matrix(self, h_gamma: float) -> None:
         """Take the LU decomposition of I − hγJ, or one of another h that is near enough."""
         ratio = h_gamma / self._lu_h_gamma
-        if self._lu is None or not abs(ratio - 1) <= SAME_H:
+        if self._lu is None or not abs(ratio - 1) <= self.same_h:
             self._lu, self._lu_h_gamma = self._factor(self._J, h_gamma), h_gamma
             ratio = 1.0
         # With the matrix of another h an increment is too large by `ratio` in the stiffest components and by 1 in the
@@ -130,7 +143,7 @@ class SimplifiedNewton:
         again = False
         for matrices in range(1, MAX_MATRICES + 1):
             z, failure = self._iterate(t, known, z)
-            if not failure:
+            if not failure or (matrices > 1 and self._stands_still):
                 return z
             self._measured = 1.0  # whatever comes next, the next step needs a Jacobian of its own
             if again and failure != TOO_SLOW:
@@ -143,12 +156,15 @@ class SimplifiedNewton:
 
     def _iterate(self, t: float, known: Tensor, z: Tensor) -> tuple[Tensor, str]:
         """Iterate from ``z`` with one matrix; return the last iterate, and what kept it from convergence or ``""``."""
-        eta, size = max(self._eta, self._mismatch), math.inf
+        eta, size, eps = max(self._eta, self._mismatch), math.inf, torch.finfo(z.dtype).eps
         self._left = math.inf
         for left in reversed(range(MAX_ITERATIONS)):
             increment = self.increment(t, known, z)
             z = z + increment
+            if self.to_rounding:
+                self._scale = self._all_digits(z)
             before, size = size, self._size(increment)
+            self._stands_still = self.to_rounding and size * ROUNDING * eps <= self.kappa * max(NOISE, math.sqrt(eps))
             if not math.isfinite(size):
                 return z, "met an infinity or NaN"
             if before < math.inf:  # two increments show the rate of convergence
@@ -224,7 +240,11 @@ class SimplifiedNewton:
                 return check_jacobian(self.jacobian(time_like(t, y), y), y).detach()
             # The derivatives of f are counted as one Jacobian, not as evaluations of f.
             evaluate = getattr(self.field, "uncounted", self.field)
-            J = jacobian_by_jvp(lambda y: evaluate(t, y), y)
+            try:
+                J = jacobian_by_jvp(lambda y: evaluate(t, y), y)
+            except RuntimeError:
+                check_that_results_are_new(lambda y: evaluate(t, y), y)
+                raise
             if self._J is None and y.ndim > 1:
                 check_that_rows_are_independent(lambda y: evaluate(t, y), y, J)
             return J.detach()
@@ -242,6 +262,18 @@ class SimplifiedNewton:
         # Rounding errors of y cannot be iterated away: below them no tolerance is kept.
         finfo = torch.finfo(y.dtype)
         return self.atol + (self.rtol + 4 * finfo.eps / self.kappa) * y.abs() + finfo.tiny
+
+    def _all_digits(self, z: Tensor) -> Tensor:
+        """Return the same where no digit is to be lost: what rounding does to a stage y + z, and to its residual.
+
+        In that of component i, rounding of the others shows as hγ Σⱼ |Jᵢⱼ yⱼ| ε, and the solution with the matrix makes
+        this smaller by 1 + hγ Σⱼ |Jᵢⱼ| or so.
+        """
+        assert self._J is not None
+        J, y = abs(self._h_gamma) * self._J.abs(), self._y0.abs()
+        coupled = (J @ at_least_vector(y).unsqueeze(-1)).squeeze(-1) / (1 + J.sum(-1))
+        finfo = torch.finfo(z.dtype)
+        return ROUNDING / self.kappa * finfo.eps * (y + z.abs() + coupled.reshape(y.shape)) + finfo.tiny
 
     def _size(self, increment: Tensor) -> float:
         """Return the norm of ``increment`` in units of the tolerance: root mean square, of the worst system."""

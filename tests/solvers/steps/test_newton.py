@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ndelib import solve_ivp
+from ndelib import odeint, solve_ivp
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.steps.implicit import METHODS
 from ndelib.solvers.steps.jacobian import jacobian_by_jvp
@@ -24,6 +24,7 @@ def march(
 ) -> Step:
     """Make one step from each of ``times`` to the next; return the last."""
     statistics = statistics or Statistics()
+    options = {"rtol": 1e-6, "atol": 1e-8} | options
     step = METHODS[name].start(CheckedField(f, y, statistics), statistics, **options)
     f0 = None
     for t, t1 in pairwise(times):
@@ -81,6 +82,28 @@ def test_a_jacobian_of_the_user_is_used_and_saves_no_accuracy(name: str):
 def test_a_jacobian_of_a_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"jacobian\(t, y\) must return a tensor of shape \(2, 2\)"):
         march("kvaerno3", lambda t, y: -y, START, [0.0, 0.1], jacobian=lambda t, y: -torch.ones(2))
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0.1}, {}, {"jacobian": lambda t, y: -torch.eye(2).double()}])
+def test_a_result_that_is_kept_and_filled_again_is_named(options: dict):
+    kept = torch.zeros(2, dtype=torch.float64)
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        kept.copy_(-y)
+        return kept
+
+    with pytest.raises(ValueError, match="has written into the tensor that it returned before"):
+        odeint(f, START, [0.0, 1.0], method="kvaerno3", **options)
+
+
+def test_another_error_of_f_is_not_taken_for_that():
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        if torch._C._functorch.is_functorch_wrapped_tensor(y):
+            raise RuntimeError("no derivatives of this")
+        return -y
+
+    with pytest.raises(RuntimeError, match="no derivatives of this"):
+        odeint(f, START, [0.0, 1.0], method="kvaerno3", step_size=0.1)
 
 
 def test_systems_that_depend_on_each_other_are_not_taken_for_a_batch():
@@ -242,3 +265,84 @@ def test_vmap_and_the_derivatives_of_torch_func_agree_with_autograd(name: str):
         assert torch.allclose(by_transform, gradients, rtol=1e-9, atol=1e-13)
         by_start = torch.func.vmap(lambda mu, t=transform: t(lambda y: final_state(name, mu, y))(START))(mus)
         assert torch.allclose(by_start[1], torch.func.jacrev(partial(final_state, name, mus[1]))(START), rtol=1e-9)
+
+
+# Steps of fixed size: no tolerance, all digits
+
+
+def tilted_rotation(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack([y[1], -y[0]]) * (1 + 0.5 * torch.sin(3 * t))
+
+
+PHASE = 2 + 0.5 * (1 - math.cos(6.0)) / 3
+ROTATED = vector([math.cos(PHASE), -math.sin(PHASE)])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fixed_steps_keep_their_order_down_to_rounding(name: str):
+    """The error is C h^p until rounding, about ε a step, whatever the default of rtol."""
+    errors, order = [], METHODS[name].order
+    sizes = (0.05, 0.025, 0.0125)
+    for h in sizes:
+        y = odeint(tilted_rotation, vector([1.0, 0.0]), [0.0, 2.0], method=name, step_size=h)[-1]
+        errors.append((y - ROTATED).abs().max().item())
+    for coarse, fine in pairwise(errors):
+        assert math.log2(coarse / fine) == pytest.approx(order, abs=0.1)
+
+
+def test_fixed_steps_of_a_stiff_problem_are_solved_to_rounding():
+    # Prothero–Robinson: y = cos t. At hλ = −10⁵ each stage is, but for O(1/hλ), the solution at its node.
+    for dtype in (torch.float32, torch.float64):
+        one = torch.ones(1, dtype=dtype)
+        for name in METHODS:
+            f = lambda t, y: -1e6 * (y - torch.cos(t)) - torch.sin(t)  # noqa: E731
+            y = odeint(f, one, [0.0, 2.0], method=name, step_size=0.1)[-1].item()
+            assert abs(y - math.cos(2.0)) < max(1e-7, 4 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", METHODS)
+def test_every_stage_of_a_fixed_step_satisfies_its_equation_to_rounding(name: str, dtype: torch.dtype):
+    """kᵢ = f(t + cᵢ h, y + h Σ aᵢⱼ kⱼ) for each system of a batch, one of which is a million times smaller."""
+    y = START.to(dtype) * torch.tensor([[1.0], [1e-6], [3.0]], dtype=dtype)
+    mu = torch.tensor([5.0, 1.0, 0.0], dtype=dtype)
+    step = METHODS[name].start(CheckedField(partial(van_der_pol, mu), y, Statistics()), Statistics())
+    made = step(0.0, y, 0.1, None)
+    table = METHODS[name].start.args[0]
+    for i, (c, row) in enumerate(zip(table.c, table.a, strict=True)):
+        stage = y + 0.1 * sum(w * k for w, k in zip(row, made.k[: i + 1], strict=True)) if row else y
+        residual = 0.1 * (made.k[i] - van_der_pol(mu, torch.tensor(c * 0.1, dtype=dtype), stage))
+        # ROUNDING = 4 in the state, what the rounding of y and of the sum adds, and the factor of the Jacobian (≤ 16)
+        assert (residual.abs() / stage.abs().amax(-1, keepdim=True)).max() < 40 * torch.finfo(dtype).eps
+
+
+def test_a_tolerance_that_is_given_with_fixed_steps_is_kept_and_saves_evaluations():
+    counts = {}
+    for rtol in (1e-3, 1e-10, None):
+        options = {} if rtol is None else {"rtol": rtol, "atol": rtol}
+        solution = solve_ivp(tilted_rotation, (0, 2), vector([1.0, 0.0]), method="esdirk54", step_size=0.05, **options)
+        counts[rtol] = solution.nfe
+    assert counts[1e-3] < counts[1e-10] < counts[None]
+
+
+def test_a_linear_system_takes_two_iterations_a_stage_to_rounding():
+    f = lambda t, y: y @ vector([[-1.0, 2.0], [0.0, -50.0]])  # noqa: E731
+    solution = solve_ivp(f, (0, 1), START, method="esdirk54", step_size=0.02)
+    assert solution.nfe <= 1 + 50 * 6 * 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_noise_in_f_is_no_failure_of_fixed_steps(name: str):
+    """A field whose digits end at 10⁻⁶ or so, in a solve that has sixteen."""
+    rough = lambda t, y: -((1e10 + y) - 1e10) * (1 + y)  # noqa: E731
+    y = odeint(rough, vector([1.0, 0.5]), [0.0, 1.0], method=name, step_size=1 / 64)[-1]
+    smooth = odeint(lambda t, y: -y * (1 + y), vector([1.0, 0.5]), [0.0, 1.0], method=name, step_size=1 / 64)[-1]
+    assert (y - smooth).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fixed_steps_from_rest_and_from_zero_have_a_scale(name: str):
+    zero = vector([0.0, 0.0])
+    assert torch.equal(odeint(lambda t, y: 0 * y, zero, [0.0, 1.0], method=name, step_size=0.1)[-1], zero)
+    y = odeint(lambda t, y: torch.stack([1 + 0 * y[0], y[0]]), zero, [0.0, 1.0], method=name, step_size=0.1)[-1]
+    assert y[0].item() == pytest.approx(1.0, rel=1e-14)
