@@ -24,6 +24,7 @@ from ndelib.solvers.stochastic.brownian import LEVELS, BrownianMotion, shown
 from ndelib.solvers.stochastic.diffusion import NOISE_TYPES, SDE_TYPES, CheckedDiffusion
 from ndelib.solvers.stochastic.levy import Increment
 from ndelib.solvers.stochastic.methods import find_sde_method
+from ndelib.solvers.stochastic.noise_types import check_noise_type
 from ndelib.solvers.stochastic.step import Noise, StochasticMethod
 
 RESOLUTION = 40
@@ -112,6 +113,15 @@ class StochasticProblem(Problem):
         if len(times) > 1:
             bm.prepare(self._longest_cell(times, area), times)
         return bm if area == "area" or bm.level < LEVELS["area"] else WithoutArea(bm)
+
+    def steps(self, times: Sequence[float]) -> Iterator[Step]:
+        """Yield the steps (see :class:`Problem`); after the first one look whether g is what is said of it."""
+        steps = super().steps(times)
+        first = next(steps, None)
+        if first is not None:
+            check_noise_type(self._read_method(self.method), self.diffusion, first.t1, first.y1)
+            yield first
+            yield from steps
 
     def options_of_method(self) -> dict[str, Any]:
         """Return what steps need besides the drift."""
