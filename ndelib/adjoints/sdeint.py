@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -18,8 +17,9 @@ from ndelib.adjoints.parameters import Parameters, check_declared, check_steps, 
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import Options, check_times
 from ndelib.solvers.steps.methods import closest
+from ndelib.solvers.stochastic.brownian import number, shown
 from ndelib.solvers.stochastic.methods import SDE_METHODS
-from ndelib.solvers.stochastic.problem import StochasticProblem, check_types
+from ndelib.solvers.stochastic.problem import StochasticProblem, check_types, times_on_path
 from ndelib.solvers.stochastic.step import StochasticMethod
 
 SDE_GRADIENTS = ("backprop", "checkpoint", "reversible", "adjoint")
@@ -58,7 +58,8 @@ def sdeint(
         y0: the initial state, (*, d), with any batch dimensions, real.
         ts: the times, (T,), strictly increasing (or decreasing, for a Stratonovich equation). A step ends at each.
         bm: the path: a :class:`~ndelib.BrownianMotion` of the size (*, m), or a function ``bm(s, t)`` that returns
-            W(t) − W(s). A new one if ``None``, seeded from PyTorch's generator.
+            W(t) − W(s). A new one if ``None``, seeded from PyTorch's generator. A path that was made without ``dt``
+            is cut into the steps of its first solve.
         method: a name listed by :func:`ndelib.sde_methods`, or a :class:`~ndelib.solvers.StochasticMethod` of your own.
             ``None`` takes ``"midpoint"`` for Stratonovich equations, and for Itô equations ``"srk"``, or ``"euler"``
             where the noise is commutative or general.
@@ -105,7 +106,7 @@ def sdeint(
     """
     if names is not None:
         sde = _Named(sde, names)
-    times = check_times(ts)
+    times = times_on_path(check_times(ts, "ts"), ts.dtype if isinstance(ts, Tensor) else torch.float64, bm)
     options = _options(times, dt, adaptive, rtol, atol, dt_min)
     problem = StochasticProblem(sde, y0, times, method, bm, options)
     _check_gradient(gradient, problem, checkpoints)
@@ -145,13 +146,15 @@ def _options(
 ) -> Options:
     """Return the options of the solve; ``ValueError`` for a step that does not fit."""
     length = abs(times[-1] - times[0])
-    if dt is not None and not isinstance(dt, (Real, Tensor)):
-        raise TypeError(f"dt must be a number or None, got {type(dt).__name__}")
+    if dt is not None:
+        dt = number(dt, "dt", " or None")
     if dt is not None and not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"dt must be a positive number or None, got {dt!r}")
     if dt is not None and len(times) > 1 and dt > length * (1 + 1e-6):
-        raise ValueError(f"dt = {float(dt):g} is longer than the whole interval, from {times[0]:g} to {times[-1]:g}")
-    step = float(dt) if dt is not None else min(1e-3, length) or 1e-3
+        raise ValueError(
+            f"dt = {shown(dt)} is longer than the whole interval, from {shown(times[0])} to {shown(times[-1])}"
+        )
+    step = dt if dt is not None else min(1e-3, length) or 1e-3
     if adaptive:
         return Options(rtol=rtol, atol=atol, adaptive=True, first_step=step, min_step=dt_min)
     return Options(rtol=rtol, atol=atol, step_size=step)

@@ -38,3 +38,8 @@ def values(x: Tensor) -> Tensor:
     while torch._C._functorch.is_functorch_wrapped_tensor(x):
         x = torch._C._functorch.get_unwrapped(x)
     return x
+
+
+def inside_transform() -> bool:
+    """Return whether this runs inside vmap, grad, jvp, … of ``torch.func``."""
+    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.field import as_autocast, second_try, version
-from ndelib.solvers.graph import graph_leaves
+from ndelib.solvers.graph import graph_leaves, inside_transform
 from ndelib.solvers.steps.step import time_like
 
 NOISE_TYPES = ("additive", "diagonal", "scalar", "commutative", "general")
@@ -95,6 +95,13 @@ def derivative_along(
 
     Where gradients are enabled the result can be differentiated.
     """
+    if inside_transform():
+        result, pull_back = torch.func.vjp(g, y)  # type: ignore[misc]
+        V = weights(result)
+        if diagonal:
+            return result, pull_back(V)[0]
+        _, push = torch.func.vjp(lambda u: pull_back(u)[0], torch.zeros_like(result))  # type: ignore[misc]
+        return result, sum((push(v)[0][..., j] for j, v in enumerate(V.unbind(-1))), torch.zeros_like(y))
     # Autograd alone, for torch.func.jvp takes four times as long: for columns, the derivative of u ↦ uᵀ ∂g/∂y.
     tracked = torch.is_grad_enabled()
     with torch.enable_grad():

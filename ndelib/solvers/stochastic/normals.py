@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ndelib.solvers.graph import inside_transform
+
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 
@@ -61,6 +63,12 @@ class Normals:
         if torch.is_inference_mode_enabled():  # such tensors could not take part in a graph later
             with torch.inference_mode(False):
                 return self(counter, rows, deviation)
+        if inside_transform():  # vmap has rules for random numbers, and these are none: they are looked up
+            with torch._C._DisableFuncTorch():
+                return self._draw(counter, rows, deviation)
+        return self._draw(counter, rows, deviation)
+
+    def _draw(self, counter: int, rows: int, deviation: float) -> Tensor:
         if self.by_numpy:
             words = [scramble((self.key + (4 * counter + i) * GOLDEN) & MASK) for i in range(3)]
             state: Any = {"state": np.array([*words, 1], dtype=np.uint64)}

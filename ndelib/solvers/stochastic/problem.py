@@ -20,10 +20,11 @@ from ndelib.solvers.options import Options, check_state
 from ndelib.solvers.problem import Problem
 from ndelib.solvers.steps.methods import closest
 from ndelib.solvers.steps.step import Step, StepFunction
-from ndelib.solvers.stochastic.brownian import LEVELS, BrownianMotion
+from ndelib.solvers.stochastic.brownian import LEVELS, BrownianMotion, shown
 from ndelib.solvers.stochastic.diffusion import NOISE_TYPES, SDE_TYPES, CheckedDiffusion
 from ndelib.solvers.stochastic.levy import Increment
 from ndelib.solvers.stochastic.methods import find_sde_method
+from ndelib.solvers.stochastic.noise_types import check_noise_type
 from ndelib.solvers.stochastic.step import Noise, StochasticMethod
 
 RESOLUTION = 40
@@ -69,22 +70,26 @@ class StochasticProblem(Problem):
         assert isinstance(method, StochasticMethod)  # find_sde_method has seen to it
         return method
 
-    def _new_path(self, times: Sequence[float], area: str) -> BrownianMotion:
+    def _longest_cell(self, times: Sequence[float], area: str) -> float | None:
+        """Return how long the cells of a path should be at most for this solve; ``None``: from time to time."""
+        if area != "area":
+            return None if self.adaptive else self.options.step_size
         low, high = min(times[0], times[-1]), max(times[0], times[-1])
-        dt = None if self.adaptive else self.options.step_size
-        if area == "area":  # the error of A, √(h · cell / 12), has to be O(h^1.5)
-            longest = self.options.step_size or self.options.first_step or high - low
-            dt = longest * longest / (high - low)
-            if self.adaptive:  # cells that are nodes of the tree of steps
-                shortest = min(abs(t1 - t) for t, t1 in pairwise(times))
-                dt = shortest / 2 ** max(0, math.ceil(math.log2(shortest / dt)))
+        longest = self.options.step_size or self.options.first_step or high - low
+        dt = longest * longest / (high - low)  # the error of A, √(h · cell / 12), has to be O(h^1.5)
+        if self.adaptive:  # cells that are nodes of the tree of steps
+            shortest = min(abs(t1 - t) for t, t1 in pairwise(times))
+            dt = shortest / 2 ** max(0, math.ceil(math.log2(shortest / dt)))
+        return dt
+
+    def _new_path(self, times: Sequence[float], area: str) -> BrownianMotion:
         return BrownianMotion(
-            low,
-            high,
+            min(times[0], times[-1]),
+            max(times[0], times[-1]),
             (*self.y0.shape[:-1], self.diffusion.channels),
             self.y0.dtype,
             self.y0.device,
-            dt=dt,
+            dt=self._longest_cell(times, area),
             levy_area_approximation=area,  # type: ignore[arg-type]
             through=times,
         )
@@ -100,15 +105,23 @@ class StochasticProblem(Problem):
             raise ValueError(f"bm has size {tuple(bm.shape)}; y0 and g need {shape}: batch and channels of the noise")
         if bm.dtype != self.y0.dtype or bm.device != self.y0.device:
             raise ValueError(f"bm is {bm.dtype} on {bm.device}, y0 is {self.y0.dtype} on {self.y0.device}")
-        low, high = min(times[0], times[-1]), max(times[0], times[-1])
-        if low < bm.t0 or high > bm.t1:
-            raise ValueError(f"ts goes from {low:g} to {high:g}, outside the path bm, {bm.t0:g} to {bm.t1:g}")
         if bm.level < LEVELS[area]:  # type: ignore[index]
             raise ValueError(
                 f"method {self.method.name!r} with {self.diffusion.noise_type} noise needs a path with "
                 f"levy_area_approximation={area!r}; bm has {bm.levy_area_approximation!r}"
             )
-        return bm
+        if len(times) > 1:
+            bm.prepare(self._longest_cell(times, area), times)
+        return bm if area == "area" or bm.level < LEVELS["area"] else WithoutArea(bm)
+
+    def steps(self, times: Sequence[float]) -> Iterator[Step]:
+        """Yield the steps (see :class:`Problem`); after the first one look whether g is what is said of it."""
+        steps = super().steps(times)
+        first = next(steps, None)
+        if first is not None:
+            check_noise_type(self._read_method(self.method), self.diffusion, first.t1, first.y1)
+            yield first
+            yield from steps
 
     def options_of_method(self) -> dict[str, Any]:
         """Return what steps need besides the drift."""
@@ -152,6 +165,37 @@ def land_on_halves(t: float, h: float, direction: float, times: Sequence[float],
     wanted = min(whole, max(1, math.floor(h * (1 + 1e-9) / abs(b - a) * whole)))
     end = at + min(room, 1 << (wanted.bit_length() - 1))
     return b if end >= whole else a + (b - a) * (end / whole)
+
+
+def times_on_path(times: Sequence[float], dtype: torch.dtype, bm: Any) -> Sequence[float]:
+    """Return the times of a solve, given in ``dtype``, as the path ``bm`` writes those that are ends of its cells.
+
+    A step that ends beside a cell, where rounding put it, costs many bridges; one beyond the path has no noise at all.
+
+    Raises:
+        ValueError: they leave the path.
+    """
+    if not isinstance(bm, BrownianMotion):
+        return times
+    try:
+        meant = [bm.meant(t, dtype) for t in times]
+    except ValueError:
+        first, last = shown(min(times[0], times[-1])), shown(max(times[0], times[-1]))
+        raise ValueError(
+            f"ts goes from {first} to {last}, outside the path bm, {shown(bm.t0)} to {shown(bm.t1)}"
+        ) from None
+    return meant if len(set(meant)) == len(times) else times
+
+
+class WithoutArea:
+    """A path that keeps areas, for a method that has no use for them: they are m times as large as W."""
+
+    def __init__(self, bm: BrownianMotion) -> None:
+        self.bm = bm
+
+    def increment(self, s: float, t: float) -> Increment:
+        """Return the increment from ``s`` to ``t`` but for A."""
+        return self.bm.increment(s, t, area=False)
 
 
 class CalledPath:

@@ -5,6 +5,7 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
@@ -200,13 +201,13 @@ def test_a_million_steps() -> None:
         torch.testing.assert_close(total, bm(first / n, (first + part) / n), rtol=0, atol=1e-11)
     middle = bm(0.1, 0.9)  # 800 000 cells at once
     torch.testing.assert_close(bm(0, 0.1) + middle + bm(0.9, 1.0), bm(0, 1), rtol=0, atol=1e-11)
-    assert len(bm._blocks) <= 4
-    assert len(bm._nodes) == 0
+    assert len(bm._cells.blocks) <= 4
+    assert len(bm._bridges.pairs) == 0
     bm = BrownianMotion(0.0, 1.0, (2,), torch.float64, entropy=3)  # one cell, and bridges 20 levels deep
     steps = torch.stack([bm(k / n, (k + 1) / n) for k in range(500_000, 501_000)])
     assert steps.std().item() == pytest.approx(math.sqrt(1 / n), rel=0.1)
     torch.testing.assert_close(steps.sum(0), bm(0.5, 0.501), rtol=0, atol=1e-12)
-    assert len(bm._nodes) <= 66
+    assert len(bm._bridges.pairs) <= 48
 
 
 def test_different_seeds_cells_and_kinds_give_different_numbers() -> None:
@@ -277,8 +278,11 @@ def test_on_a_gpu(area: str) -> None:
         ({"dt": 0.0}, "dt must be a positive number"),
         ({"dt": 2.0}, "longer than the path"),
         ({"tol": -1.0}, "tol must be a positive number"),
-        ({"levy_area_approximation": "foster"}, '"area" here'),
-        ({"through": [1.5]}, "through must lie between"),
+        ({"levy_area_approximation": "foster"}, "it is 'foster': here that is 'area'"),
+        ({"levy_area_approximation": "spacetime"}, "did you mean 'space-time'"),
+        ({"levy_area_approximation": ["area"]}, "must be one of"),
+        ({"through": [math.nan]}, "through must lie within the path: t = nan"),
+        ({"through": [1.5]}, "through must lie within the path: t = 1.5"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
@@ -289,8 +293,25 @@ def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
 def test_wrong_types_and_times() -> None:
     with pytest.raises(TypeError, match="size is missing"):
         BrownianMotion()
-    with pytest.raises(TypeError, match="real floating-point"):
-        BrownianMotion(size=(2,), dtype=torch.int64)
+    for arguments, message in (
+        ({"size": 3}, r"size must be the shape .*got 3: write \(3,\)"),
+        ({"size": "3"}, "size must be the shape"),
+        ({"size": (3, 1.5)}, "size must be a shape of integers, got 1.5"),
+        ({"entropy": "a"}, "entropy must be an integer or None, got 'a'"),
+        ({"entropy": 1.5}, "entropy must be an integer or None, got 1.5"),
+        ({"dtype": torch.int64}, "dtype must be a real floating-point type.*torch.int64"),
+        ({"dtype": "float32"}, "dtype must be a real floating-point type.*'float32'"),
+        ({"t0": "0"}, "t0 must be a number, got '0'"),
+        ({"t1": None}, "t1 must be a number, got None"),
+        ({"t1": torch.ones(2)}, "t1 must be a number"),
+        ({"dt": "0.1"}, "dt must be a number or None, got '0.1'"),
+        ({"tol": [1.0]}, "tol must be a number or None"),
+        ({"through": 0.5}, "through must be a sequence of times, got 0.5"),
+        ({"through": ["a"]}, "a time of through must be a number, got 'a'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            BrownianMotion(**({"size": (2,)} | arguments))  # type: ignore[arg-type]
+    assert BrownianMotion(size=np.ones((2, 3)).shape, entropy=np.int64(7)).entropy == 7
     bm = BrownianMotion(size=(2,))
     for s, t in ((-0.1, 0.5), (0.5, 1.1), (0.5, math.nan)):
         with pytest.raises(ValueError, match="outside the path, which goes from 0 to 1"):
