@@ -120,4 +120,4 @@ def _sentence(names: list[str], line: str, removed: bool) -> str:
     few = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
     who = few[0] if len(few) == 1 else f"{', '.join(few[:-1])} and {few[-1]}"
     what = "removed" if removed else "set again"
-    return f"{who} {'was' if len(few) == 1 else 'were'} {what} in the cell that begins with `{line}`."
+    return f"{who} {'was' if len(few) == 1 else 'were'} {what} in the cell that begins with `{line}`"

@@ -73,7 +73,8 @@ def undone(names: Iterable[str], namespace: dict[str, Any]) -> list[str]:
     if session is None or session.shell.user_ns is not namespace:
         return []
     session.look()
-    return in_words((change for name in names for change in session.bindings.changes(name, namespace)), str)
+    changes = (change for name in names for change in session.bindings.changes(name, namespace))
+    return [f"{sentence}." for sentence in in_words(changes, str)]
 
 
 def cells() -> list[str]:

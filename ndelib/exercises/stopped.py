@@ -24,7 +24,7 @@ def what_ran(source: str, error: BaseException, namespace: dict[str, Any]) -> st
         return source  # it was not the cell's own code that stopped
     statement = [node for node in ast.parse(source).body if _start(node) <= place][-1]
     line, column = _start(statement)
-    rows = source.split("\n")
+    rows = source.rstrip("\n").split("\n")
     head = rows[line - 1].encode()[:column].decode()
     above = [*rows[: line - 1], *([head.rstrip()] if head.strip() else [])]
     kind = type(error).__name__

@@ -94,12 +94,12 @@ def outcome(*passed: bool) -> dict[str, Any]:
 
 
 def test_what_undid_an_answer_is_the_first_thing_that_lecturer_and_student_read(tmp_path: Path):
-    what = "`limit` was set again in the cell that begins with `limit = 3`."
+    what = "`limit` was set again in the cell that begins with `limit = 3`"
     undone = {**outcome(False, True, True), "undone": [what], "errors": ["a cell stopped"]}
     (entry,) = entries(submitted(tmp_path, "x.ipynb"), None)
     assert Line(entry, undone, 0.0).message == f"{what}; a cell stopped"
     page = feedback("Assignment 01", "Ann", undone, QUESTIONS)
-    assert "<li><code>limit</code> was set again in the cell that begins with <code>limit = 3</code>.</li>" in page
+    assert "<li><code>limit</code> was set again in the cell that begins with <code>limit = 3</code></li>" in page
 
 
 def test_the_item_analysis_finds_the_hard_and_the_odd_question():
