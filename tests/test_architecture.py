@@ -29,7 +29,7 @@ FLOORS = {
     "ndelib.solvers": [
         {"graph", "errors"},
         {"steps"},
-        {"control", "field", "options", "diagnosis"},
+        {"control", "field", "options", "diagnosis", "clock"},
         {"loops"},
         {"solution", "problem"},
         {"events", "stochastic", "controlled"},

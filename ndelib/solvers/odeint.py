@@ -47,9 +47,10 @@ def odeint(
     their lengths.
 
     Args:
-        f: the vector field, ``f(t, y) -> dy/dt``; ``t`` is a 0-dimensional tensor, ``y`` and the result have the
-            shape, dtype and device of ``y0`` (a tuple of tensors if ``y0`` is one). It must not write
-            into ``y``, nor into a tensor that it has returned.
+        f: the vector field, ``f(t, y) -> dy/dt``; ``t`` is a 0-dimensional tensor of the real dtype of ``y0`` (where
+            that is too coarse for late times, a warning says so), ``y`` and the result have the shape, dtype and device
+            of ``y0`` (a tuple of tensors if ``y0`` is one). It must not write into ``y``, nor into a tensor that it has
+            returned.
             For ``y0 = (q, p)`` also a pair of functions, ``(velocity, force)`` with velocity(t, p) = dq/dt and
             force(t, q) = dp/dt, which halves the work of splitting methods.
         y0: the initial state, (*), of any shape and of floating or complex dtype; or a tuple of such tensors.

@@ -1,5 +1,6 @@
 """An initial value problem, checked and put in the form that loops want: one tensor, one field, floats as times."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ndelib.solvers.clock import Clock
 from ndelib.solvers.field import CheckedField, as_autocast
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
@@ -15,7 +17,7 @@ from ndelib.solvers.options import Options, check_finite, check_state, check_tak
 from ndelib.solvers.steps import dense, implicit
 from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
-from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step, StepFunction, checked_steps
+from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step, StepFunction, checked_steps, time_like
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -75,6 +77,7 @@ class Problem:
         low, high = min(times[0], times[-1]), max(times[0], times[-1])
         jumps = sorted({float(t) for t in o.step_at if low < t < high}, reverse=times[-1] < times[0])
         y, self.first_step = self.y0, o.first_step
+        clock = Clock(self.y0.dtype)
         for start, end in pairwise([times[0], *jumps, times[-1]]):
             # From jump to jump the field is smooth, and each piece is a solve of its own, but for the length of its
             # first step.
@@ -88,8 +91,24 @@ class Problem:
                 except StopIteration as piece_ended:
                     self.first_step = piece_ended.value
                     break
+                if abs(step.t1) * clock.doubtful > abs(step.t1 - step.t) and clock.is_due():
+                    self._look_at_clock(clock, step)
                 yield step
                 y = step.y1
+
+    def _look_at_clock(self, clock: Clock, step: Step) -> None:
+        """Look whether f can tell the times of ``step`` apart."""
+        apart = math.copysign(clock.spacing(step.t1), self.piece[0] + self.piece[1] - 2 * step.t1)  # inwards
+        t, other = time_like(step.t1, step.y1), time_like(step.t1 + apart, step.y1)
+        y, h = step.y1.detach(), step.h
+        if self.options.compile == "solve":  # this step stands for many
+            h = (step.t1 - self.piece[0]) / max(1, self.statistics.steps)
+        scale = self.options.atol + self.options.rtol * y.abs()
+        clock.look(lambda time: self.moves(time, y, h), t, other, scale, h, abs(apart))
+
+    def moves(self, t: Tensor, y: Tensor, h: float) -> list[Tensor]:
+        """Return by what f at ``t`` moves ``y`` in a step of length ``h``, (*) each; not counted as evaluations."""
+        return [h * self.field.uncounted(t, y)]
 
     def enter(self, start: float, end: float) -> None:
         """Make ready for steps from ``start`` to ``end``, between which f is smooth."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ndelib.solvers.clock import Clock
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.diagnosis import not_finite_field, step_size_too_small, too_many_steps
 from ndelib.solvers.errors import SolverError
@@ -70,6 +71,7 @@ class _Solve:
         assert method.error_order is not None
         self.method, self.tableau, self.options = method, method.tableau, options
         self.k = method.error_order + 1
+        self.clock = Clock(y0.dtype)
         self.y0, self.size, self.real = y0, len(y0), y0.dtype.to_real()
         self.direction = -1.0 if grid.shape[-1] > 1 and bool((grid[..., 1] < grid[..., 0]).any()) else 1.0
         self.grid_of_all = self.direction * grid
@@ -164,8 +166,9 @@ class _Solve:
             spent = samples.tried >= self.options.max_steps
             landed, wild = accepted & on_grid, ~torch.isfinite(error)
             # The only word from the device to the host in most steps:
-            bits = torch.stack([~accepted, landed, passed > 0, ended, stuck, spent, wild]).any(dim=1).tolist()
-        some_refused, some_landed, some_passed, some_ended, some_stuck, some_spent, some_wild = bits
+            doubtful = accepted & (t1.abs() * self.clock.doubtful > t1 - samples.t)
+            bits = torch.stack([~accepted, landed, passed > 0, ended, stuck, spent, wild, doubtful]).any(dim=1).tolist()
+        some_refused, some_landed, some_passed, some_ended, some_stuck, some_spent, some_wild, some_doubtful = bits
         if some_stuck or some_spent:
             raise self._failure(samples, step, t1, stuck, spent)
         if some_wild and torch.is_grad_enabled():
@@ -176,6 +179,8 @@ class _Solve:
             self._keep(reached[rows] - 1, samples.number[rows], step.y1.index_select(0, rows))
         if some_passed:
             self._read_off(samples, step, t1, passed)
+        if some_doubtful and self.clock.is_due():
+            self._look_at_clock(samples, t1, int(doubtful.int().argmax()))
         made = t1 - samples.t
         h, errors = self._control(samples, made, error)
         after = samples._replace(
@@ -201,6 +206,15 @@ class _Solve:
                 ),
             )
         return after, ended if some_ended else None
+
+    def _look_at_clock(self, samples: Samples, t1: Tensor, row: int) -> None:
+        """Look whether f can tell the times of a step of the sample in this ``row`` apart."""
+        f, y, t = self.field.of_one(row), samples.y[row].detach(), t1[row].item()
+        h, apart = t - samples.t[row].item(), self.clock.spacing(t)
+        other = t + apart if t + apart <= samples.end[row].item() else t - apart
+        here, there = (torch.tensor(self.direction * time, dtype=torch.float64) for time in (t, other))
+        scale = (self.atol + self.rtol * samples.y.detach().abs())[row]
+        self.clock.look(lambda time: [h * f(time.item(), y)], here, there, scale, h, apart)
 
     def _landing(self, samples: Samples) -> tuple[Tensor, Tensor]:
         """Return where steps end, and how many requested times lie before it: the rules of ``adaptive.landing``."""

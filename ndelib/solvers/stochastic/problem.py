@@ -127,6 +127,12 @@ class StochasticProblem(Problem):
         """Return what steps need besides the drift."""
         return {"diffusion": self.diffusion, "noise": self.noise, "calculus": self.calculus}
 
+    def moves(self, t: Tensor, y: Tensor, h: float) -> list[Tensor]:
+        """Return what the drift moves ``y`` by in a step, and every column of g by in the mean, (*, d) each."""
+        g = self.diffusion.g(t, y)
+        columns = [g] if self.diffusion.diagonal else g.unbind(-1)
+        return [*super().moves(t, y, h), *[math.sqrt(abs(h)) * column for column in columns]]
+
     def enter(self, start: float, end: float) -> None:
         """Make ready for steps from ``start`` to ``end``."""
         super().enter(start, end)
