@@ -81,6 +81,11 @@ def odeint(
             ``batch="independent"`` tensors of the shape (B, …) follow their samples.
         jacobian: for implicit methods, ``jacobian(t, y, *args) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
             (*, d); by ``torch.func`` if ``None``.
+        on_step: ``on_step(t, y)`` is called after every accepted step with its end, a float, and a copy of the state
+            there, in the form of ``y0`` and without a graph: for a progress bar, a log, a plot. It is not called where
+            steps are made again in a backward pass, and what it returns is ignored; to end a solve use a terminal event
+            of :func:`ndelib.solve_ivp`, or raise an exception of your own. Not with ``batch="independent"`` nor
+            ``compile="solve"``, which have no steps in common.
         omega: the strength of the coupling in Tao's method.
         compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.loops.compiled``).
 
@@ -104,6 +109,7 @@ def states_at(problem: Problem, times: Sequence[float]) -> Tensor:
     """Return the states at ``times``, (T, *)."""
     states, found = [problem.y0[None]], 1
     for step in problem.steps(times) if len(times) > 1 else []:
+        problem.report(step.t1, step.y1)
         passed, found = found, reached(times, found, step)
         if found > passed:
             states += states_of(problem, step, times[passed:found])

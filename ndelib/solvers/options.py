@@ -32,6 +32,7 @@ class SolveOptions(TypedDict, total=False):
     batch: Literal["shared", "independent"]
     args: Sequence[Any]
     jacobian: Callable[..., Tensor] | None
+    on_step: Callable[[float, Any], object] | None
     omega: float | None
     compile: Literal["step", "solve"] | None
 
@@ -53,6 +54,7 @@ class Options:
     batch: Literal["shared", "independent"] = "shared"
     args: Sequence[Any] = ()
     jacobian: Callable[..., Tensor] | None = None
+    on_step: Callable[[float, Any], object] | None = None
     omega: float | None = None
     compile: Literal["step", "solve"] | None = None
 
@@ -91,6 +93,8 @@ class Options:
             raise TypeError(f"adaptive must be True, False or None, got {self.adaptive!r}")
         if self.jacobian is not None and not callable(self.jacobian):
             raise TypeError(f"jacobian must be a function (t, y, *args) -> ∂f/∂y or None, got {_kind(self.jacobian)}")
+        if self.on_step is not None and not callable(self.on_step):
+            raise TypeError(f"on_step must be a function (t, y) or None, got {_kind(self.on_step)}")
         if not isinstance(self.args, (tuple, list)):
             raise TypeError(f"args must be a tuple of what f takes after t and y, got {type(self.args).__name__}")
         if self.batch not in ("shared", "independent"):
@@ -111,6 +115,7 @@ ELSEWHERE = {
     "options": "what torchdiffeq takes as options={…} are keywords of their own here",
     "dense_output": "write solve_ivp(…, dense=True)",
     "event_fn": "write solve_ivp(…, events=…)",
+    "callback": "write on_step=…",
     "jac": "write jacobian=…",
     "gradient": "it is one of ndelib.odeint; this function differentiates by backpropagation",
     "params": "it is one of ndelib.odeint; backpropagation finds the parameters by itself",

@@ -14,6 +14,7 @@ from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
 from ndelib.solvers.options import Options, check_finite, check_state, check_takes, check_tolerances, gives_tolerance
+from ndelib.solvers.solution import in_parts
 from ndelib.solvers.steps import dense, implicit
 from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
@@ -48,8 +49,9 @@ class Problem:
             check_state(y0, "y0")
             self.y0 = y0.clone()  # so that dense output does not hear of what becomes of y0 later
         check_finite(self.y0, "y0")
-        shapes = tuple(tuple(part.shape) for part in self.parts) if self.parts else None
-        self.traceable: tuple[Any, Any] = f, shapes  # f as it was given, for compile=
+        self.clock = Clock(self.y0.dtype)
+        self.shapes = tuple(tuple(part.shape) for part in self.parts) if self.parts else None
+        self.traceable: tuple[Any, Any] = f, self.shapes  # f as it was given, for compile=
         self.halves: tuple[CheckedField, CheckedField] | None = None
         if isinstance(y0, tuple):
             if isinstance(f, tuple):
@@ -77,7 +79,6 @@ class Problem:
         low, high = min(times[0], times[-1]), max(times[0], times[-1])
         jumps = sorted({float(t) for t in o.step_at if low < t < high}, reverse=times[-1] < times[0])
         y, self.first_step = self.y0, o.first_step
-        clock = Clock(self.y0.dtype)
         for start, end in pairwise([times[0], *jumps, times[-1]]):
             # From jump to jump the field is smooth, and each piece is a solve of its own, but for the length of its
             # first step.
@@ -91,20 +92,20 @@ class Problem:
                 except StopIteration as piece_ended:
                     self.first_step = piece_ended.value
                     break
-                if abs(step.t1) * clock.doubtful > abs(step.t1 - step.t) and clock.is_due():
-                    self._look_at_clock(clock, step)
+                if abs(step.t1) * self.clock.doubtful > abs(step.t1 - step.t) and self.clock.is_due():
+                    self._look_at_clock(step)
                 yield step
                 y = step.y1
 
-    def _look_at_clock(self, clock: Clock, step: Step) -> None:
+    def _look_at_clock(self, step: Step) -> None:
         """Look whether f can tell the times of ``step`` apart."""
-        apart = math.copysign(clock.spacing(step.t1), self.piece[0] + self.piece[1] - 2 * step.t1)  # inwards
+        apart = math.copysign(self.clock.spacing(step.t1), self.piece[0] + self.piece[1] - 2 * step.t1)  # inwards
         t, other = time_like(step.t1, step.y1), time_like(step.t1 + apart, step.y1)
         y, h = step.y1.detach(), step.h
         if self.options.compile == "solve":  # this step stands for many
             h = (step.t1 - self.piece[0]) / max(1, self.statistics.steps)
         scale = self.options.atol + self.options.rtol * y.abs()
-        clock.look(lambda time: self.moves(time, y, h), t, other, scale, h, abs(apart))
+        self.clock.look(lambda time: self.moves(time, y, h), t, other, scale, h, abs(apart))
 
     def moves(self, t: Tensor, y: Tensor, h: float) -> list[Tensor]:
         """Return by what f at ``t`` moves ``y`` in a step of length ``h``, (*) each; not counted as evaluations."""
@@ -146,10 +147,12 @@ class Problem:
 
     def unflatten(self, y: Tensor) -> Any:
         """Give ``y``, of the shape (…, n) where ``y0`` was a tuple, the form of ``y0`` behind leading dimensions."""
-        if self.parts is None:
-            return y
-        pieces = y.split([part.numel() for part in self.parts], dim=-1)
-        return tuple(p.reshape(y.shape[:-1] + part.shape) for p, part in zip(pieces, self.parts, strict=True))
+        return in_parts(y, self.shapes)
+
+    def report(self, t: float, y: Tensor) -> None:
+        """Tell the user of an accepted step, which ended with ``y`` at ``t``."""
+        if self.options.on_step is not None:
+            self.options.on_step(t, self.unflatten(y.detach().clone()))
 
     def _on_vectors(self, f: Callable[..., Any]) -> Callable[..., Tensor]:
         """Return a field of tuples as a field of vectors."""
@@ -196,6 +199,8 @@ class Problem:
     def _check_combination(self) -> None:
         """Raise ``ValueError`` where options and method do not go together."""
         o, name = self.options, self.method.name
+        if o.compile == "solve" and o.on_step is not None:
+            raise ValueError('compile="solve" makes no single steps that on_step could see: use compile="step"')
         if o.compile is not None:
             check_compilable(self.method, o.compile, self.adaptive)
         if self.adaptive:

@@ -44,7 +44,8 @@ def solve_ivp(
             where g rises as the solve goes on, -1: only where it falls); besides ``reset(t, y, *args)``, the state to
             go on from. A :class:`ndelib.solvers.Event` holds the same. Where ``y0`` is a batch, (B, *), g may return
             (B,), a value for each sample, if it neither ends nor resets.
-        **options: those of :func:`ndelib.odeint`. With ``batch="independent"`` the statistics are those of each sample,
+        **options: those of :func:`ndelib.odeint`; ``on_step`` also sees the state on arrival at an event that ends or
+            resets the solve. With ``batch="independent"`` the statistics are those of each sample,
             (B,), and the states without ``t_eval`` are the first and the last.
 
     Returns:
@@ -97,6 +98,7 @@ def solve_ivp(
             pieces.append(piece)
             _ = piece.curve  # now, while the field is set to this side of a jump
         record.add(piece, cut)
+        problem.report(piece.end, piece.step.y1 if cut is None else cut.moment.y)
         message = cut.message if cut is not None else ""
     counts = problem.statistics
     times, states = watch.results()
@@ -112,7 +114,7 @@ def solve_ivp(
         factorizations=counts.factorizations,
         t_events=times,
         y_events=states,
-        dense=DenseSolution(pieces, problem.unflatten) if dense else None,
+        dense=DenseSolution(pieces, problem.shapes) if dense else None,
     )
 
 

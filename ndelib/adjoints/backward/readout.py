@@ -40,6 +40,7 @@ class Readout:
         found = 1
         for step in self.problem.steps(self.times) if len(self.times) > 1 else []:
             watch(step)
+            self.problem.report(step.t1, step.y1)
             passed, found = found, reached(self.times, found, step)
             if found > passed:
                 states += states_of(self.problem, step, self.times[passed:found])

@@ -192,7 +192,7 @@ def check_independent(f: Any, y0: Any, method: Method, options: Options) -> None
         raise ValueError(
             'batch="independent" is for adaptive steps: with fixed ones no sample depends on another anyway'
         )
-    for name in ("jacobian", "omega", "compile"):
+    for name in ("jacobian", "omega", "compile", "on_step"):
         if getattr(options, name) is not None:
             raise ValueError(f'{name} cannot be used with batch="independent"')
     check_finite(y0, "y0")

@@ -4,6 +4,7 @@ Source: Hairer, Nørsett & Wanner, *Solving Ordinary Differential Equations I* (
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,16 +12,22 @@ from torch import Tensor
 from ndelib.solvers.steps.step import Field, Interpolant, Method, Step
 
 
-def polynomial(y: Tensor, coefficients: Sequence[Tensor]) -> Interpolant:
-    """Return θ ↦ y + q₁θ + q₂θ² + …, for ``coefficients`` q₁, q₂, …, each (*), by Horner's rule."""
+class Polynomial:
+    """θ ↦ y + q₁θ + q₂θ² + …, for ``coefficients`` q₁, q₂, …, each (*): data, so that it can be stored."""
 
-    def curve(theta: float) -> Tensor:
-        total = coefficients[-1]
-        for q in reversed(coefficients[:-1]):
+    def __init__(self, y: Tensor, coefficients: Sequence[Tensor]) -> None:
+        self.y, self.coefficients = y, coefficients
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is stored: the numbers without their graph."""
+        return {"y": self.y.detach(), "coefficients": [q.detach() for q in self.coefficients]}
+
+    def __call__(self, theta: float) -> Tensor:
+        """Return the value at θ by Horner's rule."""
+        total = self.coefficients[-1]
+        for q in reversed(self.coefficients[:-1]):
             total = q + theta * total
-        return y + theta * total
-
-    return curve
+        return self.y + theta * total
 
 
 def evaluate(curve: Interpolant, theta: Sequence[float], y: Tensor) -> Tensor:
@@ -30,10 +37,10 @@ def evaluate(curve: Interpolant, theta: Sequence[float], y: Tensor) -> Tensor:
     return curve(column)  # type: ignore[arg-type]  # a polynomial does not mind a tensor
 
 
-def hermite(y: Tensor, f: Tensor, y1: Tensor, f1: Tensor, h: float) -> Interpolant:
+def hermite(y: Tensor, f: Tensor, y1: Tensor, f1: Tensor, h: float) -> Polynomial:
     """Return the cubic with the values ``y``, ``y1`` and the slopes ``f``, ``f1`` at the ends; its error is O(h⁴)."""
     rise, start, end = y1 - y, h * f, h * f1
-    return polynomial(y, [start, 3 * rise - 2 * start - end, start + end - 2 * rise])
+    return Polynomial(y, [start, 3 * rise - 2 * start - end, start + end - 2 * rise])
 
 
 def interpolate(method: Method, field: Field, step: Step) -> Interpolant:

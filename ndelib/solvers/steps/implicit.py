@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ndelib.solvers.steps.dense import polynomial
+from ndelib.solvers.steps.dense import Polynomial
 from ndelib.solvers.steps.implicit_tableaus import TABLEAUS, DiagonallyImplicitTableau
 from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.newton import SimplifiedNewton, carries_gradient
@@ -100,7 +100,7 @@ def _start(
 
 def _interpolate(tableau: DiagonallyImplicitTableau, field: Field, step: Step) -> Interpolant:
     powers = zip(*tableau.dense, strict=True)  # row j: how much of each stage goes with θ^(j+1)
-    return polynomial(step.y, [step.h * weighted_sum(weights, step.k) for weights in powers])
+    return Polynomial(step.y, [step.h * weighted_sum(weights, step.k) for weights in powers])
 
 
 METHODS = {

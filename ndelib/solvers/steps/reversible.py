@@ -25,7 +25,7 @@ from torch import Tensor
 from ndelib.solvers.graph import values
 from ndelib.solvers.steps import runge_kutta
 from ndelib.solvers.steps.butcher import ButcherTableau
-from ndelib.solvers.steps.dense import hermite
+from ndelib.solvers.steps.dense import Polynomial, hermite
 from ndelib.solvers.steps.runge_kutta import combine, runge_kutta_step, weighted_sum
 from ndelib.solvers.steps.step import Field, Interpolant, Look, Method, Statistics, Step, StepFunction
 from ndelib.solvers.steps.tableaus import TABLEAUS
@@ -212,7 +212,8 @@ def interpolate_coupled(tableau: ButcherTableau, field: Field, step: Step) -> In
         return hermite(step.y, field(step.t, step.y), step.y1, step.f1, step.h)
     curve = runge_kutta.interpolate(tableau, field, step)
     tilt = step.y1 - curve(1.0)
-    return lambda theta: curve(theta) + theta * tilt
+    first, *others = curve.coefficients
+    return Polynomial(curve.y, [first + tilt, *others])
 
 
 COUPLED = ("rk4", "dopri5")

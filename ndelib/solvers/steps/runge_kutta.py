@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.steps.butcher import ButcherTableau
-from ndelib.solvers.steps.dense import polynomial
-from ndelib.solvers.steps.step import Field, Interpolant, Method, Statistics, Step, StepFunction
+from ndelib.solvers.steps.dense import Polynomial
+from ndelib.solvers.steps.step import Field, Method, Statistics, Step, StepFunction
 from ndelib.solvers.steps.tableaus import TABLEAUS
 
 
@@ -86,7 +86,7 @@ def error_estimate(tableau: ButcherTableau, h: Any, k: Sequence[Tensor]) -> Tens
     return error * error.abs() / size.clamp_min(torch.finfo(size.dtype).tiny)  # zero only where both are
 
 
-def interpolate(tableau: ButcherTableau, f: Field, step: Step) -> Interpolant:
+def interpolate(tableau: ButcherTableau, f: Field, step: Step) -> Polynomial:
     """Return the continuous extension of the method over ``step``; asks ``f`` for the stages that only it needs."""
     assert tableau.dense is not None
     k, h = list(step.k), step.h
@@ -95,7 +95,7 @@ def interpolate(tableau: ButcherTableau, f: Field, step: Step) -> Interpolant:
     for c, weights in zip(tableau.extra_c, tableau.extra_a, strict=True):
         k.append(f(step.t + c * h, combine(step.y, h, weights, k)))
     powers = zip(*tableau.dense, strict=True)  # row j: how much of each stage goes with θ^(j+1)
-    return polynomial(step.y, [h * weighted_sum(weights, k) for weights in powers])
+    return Polynomial(step.y, [h * weighted_sum(weights, k) for weights in powers])
 
 
 def _start(tableau: ButcherTableau, field: Field, statistics: Statistics) -> StepFunction:
