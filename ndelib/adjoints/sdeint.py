@@ -74,8 +74,9 @@ def sdeint(
         names: ``{"drift": …, "diffusion": …}``: what f and g are called in ``sde``.
         gradient: ``"backprop"``: autograd through the steps. ``"checkpoint"``: the same to rounding; one state a step
             is kept, or fewer with ``checkpoints``, and steps are made again with the same noise. ``"reversible"``: the
-            same up to rounding and nothing is kept, with ``method="reversible_heun"``. ``"adjoint"``: the stochastic
-            adjoint, for Stratonovich equations: as exact as the steps are short.
+            same up to rounding and nothing is kept, with ``method="reversible_heun"``, which is safe where solutions
+            oscillate, or over times of a few 1/θ where they decay like exp(−θt), and warns later. ``"adjoint"``: the
+            stochastic adjoint, for Stratonovich equations: as exact as the steps are short.
         params: the tensors that f and g depend on and that need a gradient; found by themselves where ``sde`` is a
             module or ``gradient`` is ``"backprop"``.
         checkpoints: with ``"checkpoint"``, the most states to keep at a time, or ``"log"``.
@@ -173,7 +174,8 @@ def _check_gradient(gradient: str, problem: StochasticProblem, checkpoints: Chec
         names = ", ".join(repr(name) for name, m in SDE_METHODS.items() if m.reverse is not None)
         raise ValueError(
             f"gradient='reversible' needs a method whose steps can be undone, and those of {problem.method.name!r} "
-            f"cannot: choose {names}; or gradient='checkpoint', which works with every method"
+            f"cannot: choose {names} (where solutions do not decay); or gradient='checkpoint', which works with every "
+            "method"
         )
     if gradient == "adjoint" and problem.calculus == "ito" and problem.diffusion.noise_type != "additive":
         raise ValueError(

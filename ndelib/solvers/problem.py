@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,16 @@ from ndelib.solvers.solution import in_parts
 from ndelib.solvers.steps import dense, implicit
 from ndelib.solvers.steps.jacobian import Jacobian
 from ndelib.solvers.steps.methods import METHODS, MethodLike, find_method
-from ndelib.solvers.steps.step import Interpolant, Method, Statistics, Step, StepFunction, checked_steps, time_like
+from ndelib.solvers.steps.step import (
+    Interpolant,
+    Look,
+    Method,
+    Statistics,
+    Step,
+    StepFunction,
+    checked_steps,
+    time_like,
+)
 
 Tensors = tuple[Tensor, ...]
 State = Tensor | Tensors
@@ -67,8 +77,6 @@ class Problem:
         if options.step_size is not None and options.adaptive is None:
             self.adaptive = False
         self._check_combination()
-        look = None if self.adaptive else self.method.look
-        self.look = look(self.field, self.statistics, **self.options_of_method()) if look else None
 
     def _read_method(self, method: MethodLike) -> Method:
         return find_method(method)
@@ -135,6 +143,12 @@ class Problem:
         return adaptive_steps(
             self.method, self.make_step, self.field, y, times, o, self.statistics, first_step=self.first_step
         )
+
+    @cached_property
+    def look(self) -> Look | None:
+        """What a loop of fixed steps shows its steps to, the same for all pieces of a solve."""
+        look = None if self.adaptive else self.method.look
+        return look(self.field, self.statistics, **self.options_of_method()) if look else None
 
     def _fixed(self, times: Sequence[float], y: Tensor) -> Iterator[Step]:
         return fixed_steps(self.method, self.make_step, y, times, self.options.step_size, self.statistics, self.look)

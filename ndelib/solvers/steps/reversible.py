@@ -17,7 +17,7 @@ Efficient, accurate and stable gradients for neural ODEs, arXiv:2410.11648 (2024
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,10 +84,20 @@ def where_the_velocity_leads(step: Step) -> Tensor:
 
 
 def look_at_copies(
-    start: Callable[..., StepFunction], name: str, copy: Callable[[Step], Tensor], field: Field, statistics: Statistics
+    start: Callable[..., StepFunction],
+    name: str,
+    copy: Callable[[Step], Tensor],
+    field: Field,
+    statistics: Statistics,
+    least: float = 0.0,
+    **options: Any,
 ) -> Look:
-    """Return what looks, for one more first step of the method, whether its copies come apart, and warns once."""
-    make_step = start(field, statistics)
+    """Return what looks, for one more first step of the method, whether its copies come apart, and warns once.
+
+    Copies whose difference is less than ``least`` of the size of the state give no warning; ``options`` are those of
+    ``start``.
+    """
+    make_step = start(field, statistics, **options)
     warned = False
 
     @torch.no_grad()
@@ -95,7 +105,8 @@ def look_at_copies(
         nonlocal warned
         if not warned:
             alone = make_step(step.t, step.y, step.t1, None, None)
-            warned = warn_of_copies(name, step.t1, difference_of_copies(step, alone, copy))
+            copies = difference_of_copies(step, alone, copy)
+            warned = copies.apart >= least and warn_of_copies(name, step.t1, copies)
 
     return look
 

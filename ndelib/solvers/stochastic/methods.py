@@ -35,7 +35,11 @@ class StochasticMethodInfo:
 
 
 def sde_methods() -> list[StochasticMethodInfo]:
-    """List the methods for stochastic differential equations: calculus, orders by type of noise, and source."""
+    """List the methods for stochastic differential equations: calculus, orders by type of noise, and source.
+
+    ``"reversible_heun"``, whose steps can be undone, is for equations that oscillate, or for times of a few 1/θ where
+    they decay like exp(−θt): later its error grows like exp(θt), whatever the step, and the solve warns.
+    """
     return [
         StochasticMethodInfo(m.name, m.calculus, dict(m.strong or {}), m.weak, m.source) for m in SDE_METHODS.values()
     ]

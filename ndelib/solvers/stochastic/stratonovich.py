@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.steps.butcher import ButcherTableau
+from ndelib.solvers.steps.reversible import look_at_copies, second_copy
 from ndelib.solvers.steps.runge_kutta import combine, runge_kutta_step
 from ndelib.solvers.steps.step import Field, Statistics, Step, StepFunction
 from ndelib.solvers.steps.tableaus import TABLEAUS
@@ -72,6 +73,9 @@ def start_reversible_heun(
 
     As for ordinary equations (``reversible.py``), ŷ₁ = 2y − ŷ + f̂ h + ĝ W and y₁ = y + ½ (f̂ + f̂₁) h + ½ (ĝ + ĝ₁) W.
     ``memory`` is (ŷ₁, f̂₁, ĝ₁). A step back is a step with −h and −W.
+
+    On dy = −θy dt + σ dW the pair (y, ŷ) is multiplied by a matrix with the eigenvalues −x ± √(1 + x²), x = hθ: one of
+    them is below −1, and y, ŷ come apart like exp(θt), whatever the step.
     """
 
     def step(t: float, y: Tensor, t1: float, f0: Tensor | None, before: Step | None = None) -> Step:
@@ -88,6 +92,8 @@ def start_reversible_heun(
 KIND = "stochastic"
 STRONG = all_noise(0.5, diagonal=1.0, scalar=1.0, commutative=1.0)
 ONLY = ("stratonovich",)
+APART = 0.1
+"""of the size of the state: less is no harm, also where a small W makes the step's own difference look smaller"""
 
 METHODS = {
     name: StochasticMethod(
@@ -108,6 +114,7 @@ METHODS = {
         "Kidger, Foster, Li & Lyons (2021), algorithm 1",
         start_reversible_heun,
         reverse=start_reversible_heun,
+        look=partial(look_at_copies, start_reversible_heun, "reversible_heun", second_copy, least=APART),
         strong=STRONG,
         calculus=ONLY,
     ),
