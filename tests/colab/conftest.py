@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from tools import stamp
 from tools.common import ROOT
@@ -30,3 +31,13 @@ def address() -> Iterator[str]:
 def machine(tmp_path: Path) -> Machine:
     """Return a fresh machine with Colab's versions and without ndelib."""
     return new_machine(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def furnished(address: str, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Return a machine on which a setup cell has installed the library already, for many notebooks."""
+    folder = tmp_path_factory.mktemp("furnished")
+    machine = new_machine(folder)
+    setup = new_code_cell(stamp.setup_source(address, stamp.library_version(ROOT)))
+    machine.execute(new_notebook(cells=[setup]), folder)
+    return machine

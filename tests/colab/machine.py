@@ -82,6 +82,11 @@ class Machine:
             return str(json.loads(file.read_text())["url"])
         return ""
 
+    def packages(self) -> set[str]:
+        """Return every package with its version, as the folders of their metadata are named; quicker than `freeze`."""
+        folders = (self.site_packages, site_packages(base_environment()))
+        return {path.name for folder in folders for path in folder.glob("*.dist-info")}
+
     def execute(self, notebook: nbformat.NotebookNode, folder: Path, *, allow_errors: bool = False) -> None:
         """Run ``notebook`` in place, in this machine's kernel, with ``folder`` as the working directory."""
         kernels = self.scratch / "kernels"
@@ -92,7 +97,9 @@ class Machine:
         specs = KernelSpecManager(kernel_dirs=[str(kernels)])
         manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=specs)
         where = {"metadata": {"path": str(folder)}}
-        client = nbclient.NotebookClient(notebook, km=manager, timeout=300, allow_errors=allow_errors, resources=where)
+        client = nbclient.NotebookClient(
+            notebook, km=manager, timeout=300, startup_timeout=180, allow_errors=allow_errors, resources=where
+        )
         # nbclient would play the front end of output widgets, on the channel on which it waits for the cell's reply:
         # such a message can swallow the reply's arrival, and the wait then ends only with the time-out.
         client.comm_open_handlers.clear()

@@ -1,6 +1,13 @@
-"""Every notebook, alone in an empty folder on a machine like Colab, installs the book's library and runs."""
+"""Every notebook, alone in an empty folder on a machine like Colab, installs the book's library and runs.
+
+With ``FULL=1`` each chapter does so on a fresh machine, to its last line. Without, the setup cell, which is the same in
+every notebook (``test_stamp.py``), installs once, for a small notebook that is looked at closely; chapters then meet
+Colab's versions cell by cell, with little CPU time for each. What takes longer is stopped, and cells that need its
+results are left out. Whether the numbers are right is seen where the book's own outputs are made.
+"""
 
 import json
+import os
 from pathlib import Path
 
 import nbclient.exceptions
@@ -15,6 +22,12 @@ from .in_image import BLANK
 from .machine import Machine, pins
 
 pytestmark = pytest.mark.colab
+
+FULL = os.environ.get("FULL", "") not in ("", "0")
+BUDGET = Path(__file__).with_name("budget.py")
+CELL_S = 1.0  # of CPU, for a cell of a chapter
+BLANK_S = 60.0  # for a cell of an assignment, where nothing is computed yet
+LEAST_RUN = 0.25  # of a chapter's cells, on a machine so busy that its CPU time is worth a third; else it is most
 
 CHAPTERS = [path for path in stamp.notebooks(ROOT) if path.parent.name == "chapters"]
 STUDENTS = [path for path in stamp.notebooks(ROOT) if path.name == f"{path.parent.name}.ipynb"]
@@ -91,15 +104,74 @@ def test_a_copy_without_an_address_says_so_on_colab(machine: Machine, tmp_path: 
         machine.execute(notebook, tmp_path)
 
 
+def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path, cell_s: float) -> list[str]:
+    """Run ``notebook`` in place on a machine that has the library, and check that it left the machine as it was.
+
+    From the cell after the setup on, each may take ``cell_s`` seconds of CPU. Returns for each of its code cells the
+    error that ended it, ``OverBudget`` among them, or an empty text.
+    """
+    setup = next(place for place, cell in enumerate(notebook.cells) if "setup" in cell.metadata.get("tags", []))
+    rules = nbformat.v4.new_code_cell(
+        "budget = {'__name__': 'budget'}\n"
+        f"exec(open({str(BUDGET)!r}, encoding='utf-8').read(), budget)\n"
+        f"budget['limit_cells'](get_ipython(), {cell_s})"
+    )
+    notebook.cells.insert(setup + 1, rules)
+    folder.mkdir()
+    before = machine.packages()
+    machine.execute(notebook, folder, allow_errors=True)
+    notebook.cells.remove(rules)
+    assert not errors_of(rules)
+    assert machine.packages() == before, "the notebook installed, removed or replaced packages"
+    assert list(folder.iterdir()) == [], "the notebook left files that its reader did not ask for"
+    return [errors_of(cell) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.skipif(not FULL, reason="the long form: FULL=1")
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_chapter_runs(path: Path, machine: Machine, address: str, tmp_path: Path) -> None:
     run_alone(nbformat.read(path, as_version=4), machine, address, tmp_path / "content")
 
 
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
+def test_each_cell_of_a_chapter_meets_colabs_versions(path: Path, furnished: Machine, tmp_path: Path) -> None:
+    ended = run_beside_others(nbformat.read(path, as_version=4), furnished, tmp_path / "content", CELL_S)
+    stopped = [error for error in ended if error.startswith("OverBudget")]
+    # A stopped cell has drawn fewer random numbers than it would: what is claimed of later ones need not hold.
+    forgiven = ("OverBudget", "ClaimFailed") if stopped else ("OverBudget",)
+    assert [error for error in ended if error and not error.startswith(forgiven)] == []
+    assert len(stopped) < (1 - LEAST_RUN) * len(ended), f"too few cells run: {len(stopped)} are stopped or left out"
+
+
+LIMITED = [
+    ("n, kept = 0, []", ""),
+    ("slow = 1\nwhile True:\n    n += 1\n    kept.append(n)", "OverBudget: more than"),
+    ("print(slow)", "OverBudget: needs"),
+    ("def later():\n    return kept", "OverBudget: needs"),
+    ("later()", "OverBudget: needs"),
+    ("slow = 2\nprint(slow)", ""),
+    ("print(slow)", ""),
+    ("try:\n    while True: pass\nexcept Exception: pass", "OverBudget: more than"),
+    ("print(undefined)", "NameError"),
+    ("import time\ntime.sleep(1.0)", ""),
+]
+
+
+def test_a_cell_over_its_budget_is_stopped_and_what_needs_it_is_left_out(furnished: Machine, tmp_path: Path) -> None:
+    notebook = small_notebook()
+    stamp.stamp(notebook, "", stamp.library_version(ROOT), "notebook.ipynb")
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source, _ in LIMITED]
+    ended = run_beside_others(notebook, furnished, tmp_path / "content", 0.5)
+    assert ended[: -len(LIMITED)] == [""] * (1 + len(SMALL))
+    for (source, wanted), error in zip(LIMITED, ended[-len(LIMITED) :], strict=True):
+        assert error.startswith(wanted), source
+        assert bool(error) == bool(wanted), source
+
+
 @pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.name)
-def test_assignment_starts_and_its_checks_answer(path: Path, machine: Machine, address: str, tmp_path: Path) -> None:
+def test_assignment_starts_and_its_checks_answer(path: Path, furnished: Machine, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    run_alone(notebook, machine, address, tmp_path / "content", allow_errors=True)
+    run_beside_others(notebook, furnished, tmp_path / "content", BLANK_S)
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     blanks = [number for number, cell in enumerate(code) if BLANK.search(cell.source)]

@@ -1,0 +1,103 @@
+"""What runs in a kernel to give each cell so much CPU time, and to leave out the cells that need one that had no more.
+
+A test executes this file in the kernel of a machine like Colab's, where nothing of the tests is installed: it imports
+the standard library alone.
+"""
+
+import ast
+import builtins
+import signal
+import symtable
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+AGAIN_S = 0.25
+FILLING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
+
+
+class OverBudget(BaseException):
+    """Ends a cell that took too much time, or stands in the place of one that needs its results."""
+
+
+def limit_cells(shell: Any, seconds: float) -> None:
+    """From the next cell on, stop each cell of the IPython ``shell`` after so many seconds of CPU.
+
+    CPU time does not depend on what else runs. What a stopped cell would have bound or written into counts as missing:
+    a cell that reads any of it is left out, and what that one would have bound is missing too. A later cell that binds
+    the name again gives it back.
+    """
+    missing: set[str] = set()
+    binds: set[str] = set()
+
+    class LeaveOut(ast.NodeTransformer):
+        def visit(self, cell: ast.AST) -> ast.AST:
+            nonlocal binds
+            reads, binds = names(cell)
+            if missing & reads:
+                missing.update(binds, written(cell))
+                return ast.parse("raise OverBudget('needs what is missing')")
+            missing.difference_update(binds)
+            binds |= written(cell)
+            # Again and again after that: an exception that comes up in a weak reference's callback is lost.
+            signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN_S)
+            return cell
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        stack = list(callers(frame))
+        in_cell = any(one.f_globals is shell.user_ns for one in stack)
+        importing = any(one.f_code.co_filename.startswith("<frozen importlib") for one in stack)
+        if in_cell and not importing:  # half an import would break the next one
+            missing.update(binds)
+            raise OverBudget(f"more than {seconds} s of CPU")
+
+    def done(*_: Any) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+    builtins.OverBudget = OverBudget  # type: ignore[attr-defined]
+    shell.ast_transformers.append(LeaveOut())
+    signal.signal(signal.SIGPROF, stop)
+    shell.events.register("post_execute", done)
+
+
+def callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame and those that called it."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def names(cell: ast.AST) -> tuple[set[str], set[str]]:
+    """Return the notebook's variables that a cell reads and does not plainly bind before, and those that it binds.
+
+    A function's own variables are none of them; what it reads of the notebook's counts where it is defined.
+    """
+    read: set[str] = set()
+    bound: set[str] = set()
+    for statement in getattr(cell, "body", []):
+        table = symtable.symtable(ast.unparse(statement), "<cell>", "exec")
+        binds = {one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported()}
+        loops = isinstance(statement, ast.For | ast.With)  # these bind before their bodies read
+        read |= variables_read(table) - bound - (binds if loops else set())
+        bound |= binds
+    return read, bound
+
+
+def written(cell: ast.AST) -> set[str]:
+    """Return the variables that a cell writes into: ``x[0] = 1``, ``x.a = 1``, ``x.append(1)``."""
+    found = set()
+    for node in ast.walk(cell):
+        stores = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)
+        if stores or (isinstance(node, ast.Attribute) and node.attr in FILLING):
+            base = node
+            while isinstance(base, ast.Attribute | ast.Subscript):
+                base = base.value
+            found |= {base.id} if isinstance(base, ast.Name) else set()
+    return found
+
+
+def variables_read(table: symtable.SymbolTable) -> set[str]:
+    """Return the variables of the outermost scope that a piece of code reads, in functions too."""
+    outermost = table.get_type() == "module"
+    symbols = [one for one in table.get_symbols() if one.is_referenced() and (outermost or one.is_global())]
+    return {one.get_name() for one in symbols}.union(*map(variables_read, table.get_children()))
