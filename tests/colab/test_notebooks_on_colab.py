@@ -7,7 +7,6 @@ results are left out. Whether the numbers are right is seen where the book's own
 """
 
 import json
-import os
 from pathlib import Path
 
 import nbclient.exceptions
@@ -15,6 +14,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from tests.conftest import FULL
 from tools import stamp
 from tools.common import ROOT
 
@@ -23,7 +23,6 @@ from .machine import Machine, pins
 
 pytestmark = pytest.mark.colab
 
-FULL = os.environ.get("FULL", "") not in ("", "0")
 BUDGET = Path(__file__).with_name("budget.py")
 CELL_S = 1.0  # of CPU, for a cell of a chapter
 BLANK_S = 60.0  # for a cell of an assignment, where nothing is computed yet
