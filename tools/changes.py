@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tools.common import ROOT
+from tools.imports import imports, modules
 
 PACKAGES = ("ndelib", "tools", "tests", "benchmarks")
 FAR = 1000
@@ -53,9 +54,9 @@ class Graph:
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
-        self.trees = {path.relative_to(root).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
-        self.modules = {_dotted(path): path for path in self.trees}
+        paths = {name: path for package in PACKAGES for name, path in modules(root / package).items()}
+        self.modules = {name: path.relative_to(root).as_posix() for name, path in paths.items()}
+        self.trees = {self.modules[name]: _read(path, name) for name, path in paths.items()}
         # A test may import what lies beside it by its name alone.
         self.beside = {(Path(path).parent, Path(path).stem): path for path in self.trees if path.startswith("tests/")}
 
@@ -71,27 +72,22 @@ class Graph:
         return [path for path in names if not path.startswith("tests/site/")]
 
     def _imported(self, path: str) -> set[str]:
-        found = set()
+        names = {one.path for one in imports(self.trees[path])}
         for node in ast.walk(self.trees[path]):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found |= {self._behind(node.module, alias.name) for alias in node.names}
-                found.add(self.beside.get((Path(path).parent, node.module), ""))
-            elif isinstance(node, ast.Import):
-                found |= {self.modules.get(alias.name, "") for alias in node.names}
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # ndelib.odeint
-                found.add(self._behind(node.value.id, node.attr) if node.value.id in self.modules else "")
-        return found - {"", path}
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):  # ndelib.odeint
+                names.add(f"{node.value.id}.{node.attr}")
+        beside = {self.beside.get((Path(path).parent, name.partition(".")[0]), "") for name in names}
+        return ({self._behind(name) for name in names} | beside) - {"", path}
 
-    def _behind(self, module: str, name: str) -> str:
-        """Return the file that has ``name``, which is imported from ``module``; empty if it is none of ours."""
-        if f"{module}.{name}" in self.modules:
-            return self.modules[f"{module}.{name}"]
+    def _behind(self, name: str) -> str:
+        """Return the file that has what is imported by a dotted ``name``; empty if it is none of ours."""
+        if name in self.modules:
+            return self.modules[name]
+        module, _, last = name.rpartition(".")
         path = self.modules.get(module, "")
-        for node in self.trees[path].body if path.endswith("/__init__.py") else []:
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for alias in node.names:
-                    if name == (alias.asname or alias.name):
-                        return self._behind(node.module, alias.name)
+        for one in imports(self.trees[path]) if path.endswith("/__init__.py") else []:
+            if one.name == last and one.path != name:
+                return self._behind(one.path)
         return path
 
     def distances(self, changed: str) -> dict[str, int]:
@@ -113,8 +109,15 @@ class Graph:
         return {text.strip("/") for text in constants if isinstance(text, str)}
 
 
-def _dotted(path: str) -> str:
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+def _read(path: Path, name: str) -> ast.Module:
+    """Return the code of the module ``name``, with absolute names in all its imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package[: len(package) - node.level + 1]
+            node.module, node.level = ".".join([*above, *([node.module] if node.module else [])]), 0
+    return tree
 
 
 def nearest_tests(changed: Iterable[str], graph: Graph | None = None) -> Nearness:

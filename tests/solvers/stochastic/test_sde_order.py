@@ -37,10 +37,14 @@ def combinations() -> list[tuple[str, str, ExactProblem]]:
     for info, calculus, problem in product(sde_methods(), ("ito", "stratonovich"), EXACT_PROBLEMS):
         if SDE_METHODS[info.name].supports(problem.noise_type, calculus):
             found.append((info.name, calculus, problem))
-    # One problem of each noise type does in the short form: the first is as hard as any, but for srk, which is better
-    # than its order where the drift is linear.
+    # One problem of each noise type does in the short form: the first, which is as hard as any. srk has one more with
+    # additive noise: the noise of the first depends on time, the drift of the other is not linear.
     first = {(name, calculus, problem.noise_type): problem for name, calculus, problem in reversed(found)}
-    short = [(*cell[:2], LOGISTIC if cell[::2] == ("srk", "additive") else first[cell]) for cell in reversed(first)]
+    short = [
+        cell
+        for cell in found
+        if first[cell[0], cell[1], cell[2].noise_type] is cell[2] or (cell[0] == "srk" and cell[2] is LOGISTIC)
+    ]
     return full(found, short)
 
 
