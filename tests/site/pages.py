@@ -44,7 +44,9 @@ class Visit:
     asked: set[str] = field(default_factory=set)
 
     def look(self, size: tuple[int, int] = DESK, theme: str = "light") -> Page:
-        """Show the page in this size and theme, and return it."""
+        """Show the page in this size and theme, with nothing pointed at, and return it."""
+        self.page.mouse.move(0, 0)
+        self.page.evaluate("document.activeElement?.blur()")
         self.page.set_viewport_size({"width": size[0], "height": size[1]})
         self.page.emulate_media(color_scheme=theme)
         self.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
