@@ -56,6 +56,9 @@ grade: environment ## grade a folder: make grade SUBMISSIONS=folder (N=01, ROSTE
 stamp: environment ## write the repository's address into setup cells and badges
 	@$(PY) -m tools.stamp
 
+fonts: environment ## the fonts of the site, anew from the packages that tools/fonts.py names (they are committed)
+	@.venv/bin/uv run --quiet --isolated --no-project --script tools/fonts.py
+
 links: environment ## ask whether every page that the book links to is still there (needs a network)
 	@$(PY) -m tools.links
 

@@ -93,11 +93,19 @@ function afterPaper() {
   });
 }
 
-/* --- Formulas wider than the page: they scroll, by the keyboard too --------------------------------------------- */
+/* --- Formulas wider than their place: they scroll, by the keyboard too ------------------------------------------ */
 
 function wideFormulas() {
-  document.querySelectorAll('mjx-container[display="true"]').forEach((formula) => {
-    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+  const formulas = [...document.querySelectorAll(".bd-article mjx-container")];
+  formulas.forEach((formula) => formula.classList.remove("nde-wide"));
+  const wide = formulas.map((formula) => { // all are measured before any is changed: the page is laid out once
+    if (formula.getAttribute("display")) return formula.scrollWidth > formula.clientWidth;
+    const place = formula.closest("p, li, dt, dd, td, th, figcaption, summary, h1, h2, h3");
+    return Boolean(place) && formula.offsetWidth > place.clientWidth;
+  });
+  formulas.forEach((formula, i) => {
+    formula.classList.toggle("nde-wide", wide[i] && !formula.getAttribute("display"));
+    if (wide[i]) formula.tabIndex = 0;
     else formula.removeAttribute("tabindex");
   });
 }

@@ -8,7 +8,7 @@ import pytest
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from tools.pages.finish import finish, finished_page, plain_tokens
+from tools.pages.finish import PRELOADED, finish, finished_page, plain_tokens
 
 
 def png(color: str) -> bytes:
@@ -52,6 +52,16 @@ def test_pictures_become_files_each_of_them_once(tmp_path: Path) -> None:
 )
 def test_a_page_is_mended(tmp_path: Path, before: str, after: str) -> None:
     assert finished_page(before, tmp_path, tmp_path / "a.html") == after
+
+
+def test_the_type_of_a_page_is_asked_for_before_its_style(tmp_path: Path) -> None:
+    text = '<title>A</title><link rel="stylesheet" href="../_static/fonts.css"><svg><title>B</title></svg>'
+    page = finished_page(text, tmp_path, tmp_path / "chapters" / "a.html")
+    assert page.count("preload") == 1
+    assert page.index('../_static/fonts/" + name') < page.index("stylesheet")
+    assert all(name in page for name in PRELOADED)
+    static = Path(__file__).parent.parent / "_static"
+    assert all((static / "fonts" / name).is_file() for name in PRELOADED)
 
 
 def test_a_page_with_cards_keeps_their_style(tmp_path: Path) -> None:

@@ -59,7 +59,12 @@ CHECKS = [
     ),
     Check("notebooks", [*PYTHON, "tools.execute", "--all"]),
     Check("site", [*PYTHON, "tools.site"], needs="notebooks"),
-    Check("site tests", [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "tests/site"], needs="site"),
+    # A page stays with one worker, which opens it once for all checks.
+    Check(
+        "site tests",
+        [*PYTHON, "pytest", "-q", "-n", str(UNIT_WORKERS), "--dist=loadgroup", "tests/site"],
+        needs="site",
+    ),
 ]
 
 

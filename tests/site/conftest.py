@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.site.pages import Visit, visiting
 from tools.browser import find_chromium, sandbox_options
 from tools.site import HTML
 
@@ -46,3 +47,10 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable, args=[*QUIET, *sandbox_options()])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def visit(request: pytest.FixtureRequest, browser: Browser, site: str) -> Iterator[Visit]:
+    """Keep a page open for all tests that look at it, one after the other: see ``tests.site.pages.each``."""
+    with visiting(browser, site, request.param) as visit:
+        yield visit

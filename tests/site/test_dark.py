@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator
 
 from ndelib.plotting import COLORS
-from tests.site.pages import CHAPTERS, DESK, opened
+from tests.site.pages import CHAPTERS, DESK, THEMES, Visit, every_chapter, opened
 
 TEXT, GRAPHICS = 4.5, 3.0
 """The contrasts that WCAG 2 wants of text and of lines (1.4.3 and 1.4.11, AA)."""
@@ -44,21 +44,19 @@ def test_the_contrast_is_that_of_the_standard():
     assert contrast(luminance((118, 118, 118)), luminance((255, 255, 255))) == pytest.approx(4.54, abs=0.01)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_figures_have_the_ground_of_the_page_and_ink_that_is_seen(browser: Browser, site: str, name: str, theme: str):
-    for page, _ in opened(browser, f"{site}/{name}", DESK, theme):
-        page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
-        body = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
-        for figure in page.locator(".nde-figure img").all():
-            figure.scroll_into_view_if_needed()
-            figure.evaluate("image => image.decode()")
-            ground, ink = ground_and_ink(pixels(figure))
-            assert contrast(ground, luminance(body)) < 1.1, figure.get_attribute("alt")
-            assert contrast(ground, ink) >= TEXT, figure.get_attribute("alt")
+@pytest.mark.parametrize("theme", THEMES)
+@every_chapter
+def test_figures_have_the_ground_of_the_page_and_ink_that_is_seen(visit: Visit, theme: str):
+    page = visit.look(DESK, theme)
+    body = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
+    for figure in page.locator(".nde-figure img").all():
+        figure.scroll_into_view_if_needed()
+        ground, ink = ground_and_ink(pixels(figure))
+        assert contrast(ground, luminance(body)) < 1.1, figure.get_attribute("alt")
+        assert contrast(ground, ink) >= TEXT, figure.get_attribute("alt")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_every_colour_of_the_palette_is_seen(browser: Browser, site: str, theme: str):
     """One figure of a chapter is replaced by stripes, and goes through the theme's style as any figure does."""
     stripes = Image.new("RGB", (20 * (len(COLORS) + 1), 20), "white")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -45,6 +46,23 @@ def test_a_page_says_what_it_is(name: str):
     assert page.title.get_text().strip()
     assert len(page.select(".bd-article h1, .bd-search-container h1")) == 1
     assert page.find("meta", charset=True)
+
+
+def jumps(page: BeautifulSoup) -> list[str]:
+    """Return the headings that lie more than one level below the one before."""
+    headings = page.select(", ".join(f".bd-article h{level}" for level in range(1, 7)))
+    pairs = pairwise(headings)
+    return [str(below)[:120] for above, below in pairs if int(below.name[1]) > int(above.name[1]) + 1]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_headings_do_not_jump(name: str):
+    assert jumps(parsed(HTML / name)) == []
+
+
+def test_a_heading_that_jumps_is_found():
+    page = BeautifulSoup("<article class=bd-article><h1>A</h1><h2>B</h2><h4>C</h4><h1>D</h1></article>", "html.parser")
+    assert jumps(page) == ["<h4>C</h4>"]
 
 
 @pytest.mark.parametrize("name", NAMES)

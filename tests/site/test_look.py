@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.site.pages import CHAPTERS, DESK, PHONE, opened
+from tests.site.pages import CHAPTERS, DESK, PHONE, Visit, every_chapter, opened
 from tools.pages.graph import all_of, read_plan, without_shortcuts
 from tools.site import HTML
 
@@ -112,34 +112,42 @@ def test_the_graph_shows_the_way_to_a_chapter_by_mouse_and_by_keyboard(browser: 
 # --- Chapters -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_line_of_text_has_the_length_that_reads_well(browser: Browser, site: str, name: str):
-    for page, _ in opened(browser, f"{site}/{name}"):
-        letters = page.evaluate(LETTERS_A_LINE)
-        assert len(letters) >= 3
-        assert 60 <= sum(letters) / len(letters) <= 78
+@every_chapter
+def test_a_line_of_text_has_the_length_that_reads_well(visit: Visit):
+    letters = visit.look().evaluate(LETTERS_A_LINE)
+    assert len(letters) >= 3
+    assert 60 <= sum(letters) / len(letters) <= 78
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_says_how_long_it_is_and_offers_its_notebook(browser: Browser, site: str, name: str):
-    for page, _ in opened(browser, f"{site}/{name}", PHONE):
-        header = page.locator("h1 + .nde-chapter-header")
-        assert "min of text" in header.inner_text()
-        assert "Executed" in header.inner_text()
-        with page.expect_download() as waiting:
-            header.get_by_role("link", name="Notebook").click()
-        assert waiting.value.suggested_filename == name.removeprefix("chapters/").replace(".html", ".ipynb")
-        assert header.get_by_role("link", name="Graded assignment").is_visible()
+@every_chapter
+def test_a_line_of_code_fits_the_column(visit: Visit):
+    """Code in the chapters has at most 88 letters a line: no line of it has to be scrolled on a desk."""
+    cut = """[...document.querySelectorAll('.cell_input pre')]
+        .filter((code) => code.innerText.split('\\n').every((line) => line.length <= 88))
+        .filter((code) => code.scrollWidth > code.clientWidth)
+        .map((code) => code.innerText)"""
+    assert visit.look().evaluate(cut) == []
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_the_way_on_has_titles(browser: Browser, site: str, name: str):
-    for page, _ in opened(browser, f"{site}/{name}"):
-        links = page.locator(".prev-next-area a")
-        assert links.count() == 2
-        for link in links.all():
-            there = (HTML / "chapters" / (link.get_attribute("href") or "")).resolve().read_text(encoding="utf-8")
-            assert f"<h1>{link.locator('.prev-next-title').inner_text()}<" in there
+@every_chapter
+def test_a_chapter_says_how_long_it_is_and_offers_its_notebook(visit: Visit):
+    page = visit.look(PHONE)
+    header = page.locator("h1 + .nde-chapter-header")
+    assert "min of text" in header.inner_text()
+    assert "Executed" in header.inner_text()
+    with page.expect_download() as waiting:
+        header.get_by_role("link", name="Notebook").click()
+    assert waiting.value.suggested_filename == visit.name.removeprefix("chapters/").replace(".html", ".ipynb")
+    assert header.get_by_role("link", name="Graded assignment").is_visible()
+
+
+@every_chapter
+def test_the_way_on_has_titles(visit: Visit):
+    links = visit.look().locator(".prev-next-area a")
+    assert links.count() == 2
+    for link in links.all():
+        there = (HTML / "chapters" / (link.get_attribute("href") or "")).resolve().read_text(encoding="utf-8")
+        assert f"<h1>{link.locator('.prev-next-title').inner_text()}<" in there
 
 
 # --- Paper --------------------------------------------------------------------------------------------------------

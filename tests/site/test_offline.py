@@ -5,31 +5,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Route
+from playwright.sync_api import Browser
 
-from tests.site.pages import CHAPTERS, DESK, PAGES, WITH_SLIDERS, opened
+from tests.site.pages import CHAPTERS, DESK, WITH_SLIDERS, opened
 from tools.site import HTML
 
+STAND_INS = {"Inter until it comes", "Inter until it comes, wide"}  # a machine need not have what these ask for
 SHEETS = sorted(path.relative_to(HTML).as_posix() for path in HTML.rglob("*.css"))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_asks_for_nothing_of_others(browser: Browser, site: str, name: str):
-    asked = []
-
-    def answer(route: Route) -> None:
-        ours = route.request.url.startswith((f"{site}/", "data:", "blob:"))
-        route.continue_() if ours else (asked.append(route.request.url), route.abort())
-
-    context = browser.new_context()
-    context.route("**/*", answer)
-    page = context.new_page()
-    page.goto(f"{site}/{name}", wait_until="networkidle")
-    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
-    page.mouse.wheel(0, 100_000)
-    page.wait_for_load_state("networkidle")
-    context.close()
-    assert asked == []
 
 
 @pytest.mark.parametrize("name", SHEETS)
@@ -43,9 +25,9 @@ def test_a_chapter_reads_from_the_disk(browser: Browser, name: str):
     for page, complaints in opened(browser, (HTML / name).as_uri(), DESK, "light"):
         page.wait_for_selector("mjx-container", state="attached")  # the first may be in a tip
         assert page.locator("mjx-merror").count() == 0
-        fonts = page.evaluate("[...document.fonts].filter(f => f.family.includes('MJX')).map(f => f.status)")
-        assert "loaded" in fonts
-        assert "error" not in fonts
+        fonts = page.evaluate("[...document.fonts].map(f => [f.family.replace(/MJX.*/, 'MJX'), f.status])")
+        assert {"Inter", "JetBrains Mono", "MJX"} <= {family for family, status in fonts if status == "loaded"}
+        assert {family for family, status in fonts if status == "error"} <= STAND_INS
         if name in WITH_SLIDERS:
             figure = page.locator(".nde-slider").first
             image = figure.locator("img")

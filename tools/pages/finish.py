@@ -40,6 +40,19 @@ SEARCH = re.compile(r'<script src="[^"]*(?:searchtools|language_data|searchindex
 # Cards, grids and tabs, of use only to a page that has some.
 DESIGN = re.compile(r"<link [^>]*sphinx-design[^>]*/>\n?|<script [^>]*design-tabs\.js[^>]*></script>\n?")
 
+# The type that every page shows is asked for at once, not when the style sheet that names it has come. By a script,
+# because a browser that reads from the disk refuses it this way, and says so.
+PRELOADED = ("inter.woff2", "jetbrains-mono.woff2")
+PRELOAD = """
+<script>
+  if (location.protocol !== "file:") for (const name of {names}) {{
+    const link = document.createElement("link");
+    const href = "{up}_static/fonts/" + name;
+    Object.assign(link, {{ rel: "preload", as: "font", type: "font/woff2", crossOrigin: "", href }});
+    document.head.append(link);
+  }}
+</script>"""
+
 REDIRECT = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -82,6 +95,7 @@ def finished_page(text: str, site: Path, page: Path, plain: Collection[str] = ()
         text = re.sub(rf'<span class="(?:{"|".join(plain)})">([^<]*)</span>', r"\1", text)
     if not re.search(r'class="[^"]*\bsd-', text):
         text = DESIGN.sub("", text)
+    text = text.replace("</title>", "</title>" + PRELOAD.format(up=up, names=list(PRELOADED)), 1)
     return text if page.name == "search.html" else SEARCH.sub("", text)
 
 
