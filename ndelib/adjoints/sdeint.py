@@ -54,7 +54,8 @@ def sdeint(
     Args:
         sde: has ``f(t, y) -> (*, d)``, ``g(t, y)`` and two attributes. ``noise_type``: ``"diagonal"`` (g is (*, d), and
             g_i depends on y_i alone), ``"scalar"`` (*, d, 1), ``"additive"`` (g depends on t alone), ``"commutative"``
-            or ``"general"``, all (*, d, m). ``sde_type``: ``"ito"`` or ``"stratonovich"``.
+            or ``"general"``, all (*, d, m). ``sde_type``: ``"ito"`` or ``"stratonovich"``. Where the method relies on
+            the noise type, g is looked at after the first step, and a warning says what does not fit.
         y0: the initial state, (*, d), with any batch dimensions, real.
         ts: the times, (T,), strictly increasing (or decreasing, for a Stratonovich equation). A step ends at each.
         bm: the path: a :class:`~ndelib.BrownianMotion` of the size (*, m), or a function ``bm(s, t)`` that returns

@@ -56,7 +56,7 @@ def check_noise_type(method: StochasticMethod, diffusion: CheckedDiffusion, t: f
 def look_at_additive(g: Tensor, x: Tensor) -> str | None:
     """Say whether ``g`` changes with ``x``."""
     slope = gradient(g, x, weights(g.numel(), x).reshape(g.shape))
-    if slope is None or _norm(slope) * _norm(x) <= noticed(x) * _norm(g) * math.sqrt(x.numel()):
+    if slope is None or not _norm(slope) * _norm(x) > noticed(x) * _norm(g) * math.sqrt(x.numel()):
         return None
     i = int(slope.abs().flatten().argmax())
     return (
@@ -75,7 +75,7 @@ def look_at_diagonal(g: Tensor, x: Tensor) -> str | None:
     if pulled is None or plain is None:
         return None
     off = (pulled - u * plain).abs()
-    if _norm(off) <= noticed(x) * max(_norm(pulled), _norm(u * plain)):
+    if not _norm(off) > noticed(x) * max(_norm(pulled), _norm(u * plain)):
         return None
     place = int(off.flatten().argmax())
     sample, j = divmod(place, g.shape[-1])
@@ -103,17 +103,18 @@ def look_at_commutative(g: Tensor, x: Tensor) -> str | None:
 
     u, v = weights(2 * m, x).reshape(2, m)
     found, size = bracket(u, v)
-    if _norm(found) <= noticed(x) * size:
+    if not _norm(found) > noticed(x) * size:  # also if it is NaN
         return None
     unit = torch.eye(m, dtype=g.dtype, device=g.device)
     j = max(range(m), key=lambda k: _norm(bracket(unit[k], v)[0]))
     k = max((i for i in range(m) if i != j), key=lambda i: _norm(bracket(unit[j], unit[i])[0]))
     j, k = min(j, k), max(j, k)
     found, _ = bracket(unit[j], unit[k])
-    one = along(g[..., j], x, g[..., k].detach())
+    one, other = along(g[..., j], x, g[..., k].detach()), along(g[..., k], x, g[..., j].detach())
+    largest = max(one.abs().max().item(), other.abs().max().item())
     return (
         f"columns {j} and {k} of g do not commute: (∂g^{j}/∂y) g^{k} and (∂g^{k}/∂y) g^{j} differ by up to "
-        f"{found.abs().max().item():.2g}, and the first is up to {one.abs().max().item():.2g}. Say noise_type='general'"
+        f"{found.abs().max().item():.2g}, and are up to {largest:.2g} large. Say noise_type='general'"
     )
 
 

@@ -55,7 +55,9 @@ def test_columns_that_do_not_commute_are_named_with_their_bracket(method: str, d
         columns = [(one, zero, zero), (zero, one, zero), (zero, 0.5 * y[..., 0], zero)]
         return torch.stack([torch.stack(column, -1) for column in columns], -1)
 
-    with pytest.warns(UserWarning, match=r"columns 0 and 2 of g do not commute: .* differ by up to 0.5,") as said:
+    with pytest.warns(
+        UserWarning, match=r"columns 0 and 2 of g do not commute: .* differ by up to 0.5, and are up to 0.5 large"
+    ) as said:
         solve(g, "commutative", start(4, 3, dtype=dtype), method)
     assert len(said) == 1
 
@@ -129,6 +131,7 @@ def test_networks_of_their_type_give_no_alarm(noise_type: str, dtype: torch.dtyp
 def test_nothing_is_looked_at_where_it_does_not_matter_or_cannot_be() -> None:
     solve(heston, "diagonal", start(3, 2), "euler")  # of order ½ for all noises
     solve(lambda t, y: heston(t, y.detach()), "diagonal", start(3, 2), "srk")
+    solve(lambda t, y: (y * y[..., :1]).abs().sqrt(), "diagonal", torch.zeros(3, 2), "srk")  # 0/0 at y = 0
     with torch.inference_mode():
         solve(lambda t, y: torch.sin(y), "diagonal", start(3, 2), "srk")
     bm = BrownianMotion(0.0, 1.0, (2,), torch.float64, entropy=1, dt=0.1)
