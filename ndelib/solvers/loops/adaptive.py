@@ -58,20 +58,20 @@ def adaptive_steps(
     errors = (1.0, 1.0, 1.0)  # of the last accepted steps, newest first
     grow = True  # not directly after a rejection
     before: Step | None = None
-    rejected: Step | None = None  # for the diagnosis
+    rejected: Step | None = None  # the last step, if its error was too large: for the diagnosis
 
     while t != end:
         h = min(h, max_step)
         t1 = land(t, h, direction, times, stretch=1.1 if grow else 1.0)
         # h, not t1 - t: two requested times may be as near to each other as they like
         if h < max(min_step, 10 * math.ulp(t)) and t1 != end:
-            raise step_size_too_small(method, f, t, y, direction * h, end, rejected, min_step, rtol, atol, statistics)
+            raise step_size_too_small(method, f, t, y, direction * h, end, rejected, options, statistics)
         if statistics.steps + statistics.rejected >= max_steps:
-            raise too_many_steps(method, f, t, y, t1 - t, max_steps, statistics, max_step)
+            raise too_many_steps(method, f, t, y, t1 - t, end, options, statistics)
         try:
             step = make_step(t, y, t1, f0, before)
         except StepRejected as refusal:
-            h, grow = abs(t1 - t) * refusal.factor, False
+            h, grow, rejected = abs(t1 - t) * refusal.factor, False, None
             statistics.rejected += 1
             continue
         assert step.error is not None

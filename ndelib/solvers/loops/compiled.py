@@ -156,9 +156,9 @@ def compiled_steps(
         if reached != direction * end:
             t, h = direction * reached, direction * h
             if steps + rejected >= max_steps:
-                raise too_many_steps(method, field, t, y1, h, max_steps, statistics, max_step)
+                raise too_many_steps(method, field, t, y1, h, last, options, statistics)
             tried = runge_kutta_step(tableau, field, t, y1, t + h)
-            raise step_size_too_small(method, field, t, y1, h, end, tried, min_step, rtol, atol, statistics)
+            raise step_size_too_small(method, field, t, y1, h, last, tried, options, statistics)
         yield Step(begin, end, y, y1, [], None, None)
         y = y1
     return numbers[1].item()

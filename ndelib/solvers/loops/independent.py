@@ -10,6 +10,7 @@ stays on the device.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -298,18 +299,19 @@ class _Solve:
     def _failure(self, samples: Samples, step: Step, t1: Tensor, stuck: Tensor, spent: Tensor) -> SolverError:
         """Return the error to raise for the first sample that cannot go on."""
         row = int((stuck | spent).int().argmax())
-        t, h = self.direction * samples.t[row].item(), self.direction * (t1 - samples.t)[row].item()
+        t, h = self.direction * samples.t[row].item(), self.direction * samples.h[row].item()
         f, y, one = self.field.of_one(row), values(samples.y)[row], torch.tensor([row], device=t1.device)
-        counts, o = Statistics(), self.options
+        end, counts = self.direction * samples.end[row].item(), Statistics()
         counts.rejected = int(samples.rejected[row])
         counts.steps = int(samples.tried[row]) - counts.rejected
         if not stuck[row]:
-            return self._named(too_many_steps(self.method, f, t, y, h, o.max_steps, counts), samples, row)
+            error = too_many_steps(self.method, f, t, y, h, end, self.options, counts)
+            return self._named(error, samples, row)
         assert step.error is not None
-        end = self.direction * samples.end[row].item()
-        made = Step(t, t + h, y, values(step.y1)[row], [], None, values(step.error)[row])
+        rejected = Step(t, t + h, y, values(step.y1)[row], [], None, values(step.error)[row])
         rtol, atol = (narrow(x, one, len(t1))[0] if isinstance(x, Tensor) else x for x in (self.rtol, self.atol))
-        error = step_size_too_small(self.method, f, t, y, h, end, made, o.min_step, rtol, atol, counts)
+        options = replace(self.options, rtol=rtol, atol=atol)
+        error = step_size_too_small(self.method, f, t, y, h, end, rejected, options, counts)
         return self._named(error, samples, row)
 
     def _named(self, error: SolverError, samples: Samples, row: int) -> SolverError:

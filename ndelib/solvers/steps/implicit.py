@@ -64,7 +64,7 @@ def _error(
         k.append(newton.slope(t + c * h, combine(y, h, weights, k)))
     error = combine(torch.zeros_like(y), h, tableau.b_error, k)
     for _ in range(tableau.filters):
-        error = newton.apply_inverse(error)
+        error = newton.matrix.solve(error)
     return error
 
 

@@ -14,15 +14,9 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.graph import values
-from ndelib.solvers.steps.jacobian import (
-    Jacobian,
-    at_least_vector,
-    check_jacobian,
-    check_that_results_are_new,
-    check_that_rows_are_independent,
-    jacobian_by_jvp,
-)
-from ndelib.solvers.steps.step import Field, Statistics, StepRejected, time_like
+from ndelib.solvers.steps.jacobian import Jacobian, at_least_vector
+from ndelib.solvers.steps.stage_matrix import StageMatrix, solve
+from ndelib.solvers.steps.step import Field, Statistics, StepRejected
 
 MAX_ITERATIONS = 8
 """with one matrix"""
@@ -47,7 +41,7 @@ TOO_SLOW = "converges too slowly"
 
 
 class SimplifiedNewton:
-    """What one solve remembers of its Jacobian, and the solution of stages with it.
+    """The solution of the stages of one solve, with a :class:`StageMatrix` that is renewed where it is too old.
 
     ``y`` of shape (d,) is one system, (*, d) a batch of independent ones, () a system of one equation. ``jacobian``
     replaces derivatives by ``torch.func``. Newton's method forgives it if it is rough, gradients do not: they are as
@@ -71,22 +65,16 @@ class SimplifiedNewton:
         error_order: int,
     ) -> None:
         self.field = field
-        self.statistics = statistics
         self.to_rounding = rtol is None
         self.rtol = 0.0 if rtol is None else rtol
         self.atol = 0.0 if atol is None else atol
-        self.jacobian = jacobian
         # What Newton's method leaves in every step adds up over about rtol^(−1/(error_order + 1)) steps.
         smallest = self.rtol.min().item() if isinstance(self.rtol, Tensor) else self.rtol
         self.kappa = min(KAPPA, max(smallest, 1e-10) ** (1 / (error_order + 1)))
-        self.slow, self.same_h = (SLOW / 5, SAME_H / 100) if self.to_rounding else (SLOW, SAME_H)
+        self.slow, same_h = (SLOW / 5, SAME_H / 100) if self.to_rounding else (SLOW, SAME_H)
+        self.matrix = StageMatrix(field, statistics, jacobian, same_h)
         self.tracked = False
         """whether a gradient is wanted of anything that the solve depends on"""
-        self._t = math.nan
-        self._y: Tensor | None = None
-        self._J: Tensor | None = None
-        self._lu: tuple[Tensor, Tensor] | None = None
-        self._lu_h_gamma = math.nan
         self._eta = 1.0
         self._rate, self._rate_h_gamma = FRESH, math.nan  # the part of the error that an iteration leaves, for this hγ
         self._measured = 0.0  # that part in the last step; 0 if no stage took two iterations
@@ -108,29 +96,12 @@ class SimplifiedNewton:
             self._rate, self._rate_h_gamma = self._measured, self._h_gamma
         self._h_gamma, self._measured = h_gamma, 0.0
         expected = self._rate * max(1.0, abs(h_gamma / self._rate_h_gamma))
-        if self._J is None or self._J.shape[:-1] != at_least_vector(y).shape or expected > self.slow:
-            self.renew(t, y)
+        if not self.matrix.fits(y) or expected > self.slow:
+            self.matrix.renew(t, y)
             self._rate, self._rate_h_gamma = FRESH, h_gamma
-        self._use_matrix(h_gamma)
+        self.matrix.use(h_gamma)
         self._y0 = y.detach()
-        self._scale = self._all_digits(torch.zeros_like(self._y0)) if self.to_rounding else self._tolerance(self._y0)
-
-    def _use_matrix(self, h_gamma: float) -> None:
-        """Take the LU decomposition of I − hγJ, or one of another h that is near enough."""
-        ratio = h_gamma / self._lu_h_gamma
-        if self._lu is None or not abs(ratio - 1) <= self.same_h:
-            self._lu, self._lu_h_gamma = self._factor(self._J, h_gamma), h_gamma
-            ratio = 1.0
-        # With the matrix of another h an increment is too large by `ratio` in the stiffest components and by 1 in the
-        # slow ones. This factor makes the error that remains the same in both: |1 − ratio| / (1 + ratio).
-        self._correction = 2 / (1 + ratio)
-        self._mismatch = abs(1 - ratio) / (1 + ratio)
-
-    def renew(self, t: float, y: Tensor) -> None:
-        """Evaluate the Jacobian at ``(t, y)``, unless it is the one in use."""
-        if not (self._t == t and self._y is y):
-            self._J, self._lu = self._evaluate_jacobian(t, y.detach()), None
-            self._t, self._y = t, y
+        self._scale = self._tolerance(self._y0)
 
     def solve(self, t: float, known: Tensor, guess: Tensor) -> Tensor:
         """Return z = hγ f(t, known + z), up to a small part of the tolerance, starting from ``guess``.
@@ -150,19 +121,19 @@ class SimplifiedNewton:
                 break
             if not again and (failure != TOO_SLOW or matrices == 2):
                 z, again = self._y0 - known, True
-            self.renew(t, known + z)
-            self._use_matrix(self._h_gamma)
+            self.matrix.renew(t, known + z)
+            self.matrix.use(self._h_gamma)
         raise StepRejected(f"Newton's method {failure}")
 
     def _iterate(self, t: float, known: Tensor, z: Tensor) -> tuple[Tensor, str]:
         """Iterate from ``z`` with one matrix; return the last iterate, and what kept it from convergence or ``""``."""
-        eta, size, eps = max(self._eta, self._mismatch), math.inf, torch.finfo(z.dtype).eps
+        eta, size, eps = max(self._eta, self.matrix.mismatch), math.inf, torch.finfo(z.dtype).eps
         self._left = math.inf
         for left in reversed(range(MAX_ITERATIONS)):
             increment = self.increment(t, known, z)
             z = z + increment
             if self.to_rounding:
-                self._scale = self._all_digits(z)
+                self._scale = self._all_digits + ROUNDING * eps / self.kappa * z.abs()
             before, size = size, self._size(increment)
             self._stands_still = self.to_rounding and size * ROUNDING * eps <= self.kappa * max(NOISE, math.sqrt(eps))
             if not math.isfinite(size):
@@ -183,7 +154,7 @@ class SimplifiedNewton:
 
     def increment(self, t: float, known: Tensor, z: Tensor) -> Tensor:
         """Return by how much one iteration changes ``z``."""
-        return self._correction * self.apply_inverse(self.residual(t, known, z))
+        return self.matrix.correction * self.matrix.solve(self.residual(t, known, z))
 
     def residual(self, t: float, known: Tensor, z: Tensor) -> Tensor:
         """Return hγ f(t, known + z) − z, and notice how much of it the iteration before has left.
@@ -200,14 +171,7 @@ class SimplifiedNewton:
 
     def _rounding(self, y: Tensor, z: Tensor) -> Tensor:
         """Return the size of the rounding errors in a residual: those of ``y`` come back multiplied by hγJ."""
-        assert self._J is not None
-        of_slope = (self._J.abs() @ at_least_vector(y).abs().unsqueeze(-1)).squeeze(-1).reshape(z.shape)
-        return torch.finfo(z.dtype).eps * (abs(self._h_gamma) * of_slope + z.abs())
-
-    def apply_inverse(self, v: Tensor) -> Tensor:
-        """Return (I − hγJ)⁻¹ v, with the matrix that is in use: (*) -> (*)."""
-        assert self._lu is not None
-        return _solve(self._lu, v)
+        return torch.finfo(z.dtype).eps * (abs(self._h_gamma) * self.matrix.largest_change(y) + z.abs())
 
     def attach(self, t: float, known: Tensor, z: Tensor) -> Tensor:
         """Return ``z`` with its gradient with respect to ``known`` and to all that f depends on; the values stay.
@@ -218,10 +182,10 @@ class SimplifiedNewton:
         a second such step, from its result, multiplies that by another O(dp). So two steps give exact first and
         second derivatives, and M itself is never differentiated.
         """
-        M = self._factor(self._evaluate_jacobian(t, (known + z).detach()), self._h_gamma)
+        M = self.matrix.exact(t, (known + z).detach(), self._h_gamma)
         for _ in range(2):
             residual = self._h_gamma * self.field(t, known + z) - z
-            z = z + _solve(M, residual - residual.detach())
+            z = z + solve(M, residual - residual.detach())
         return z
 
     def slope(self, t: float, y: Tensor) -> Tensor:
@@ -233,47 +197,18 @@ class SimplifiedNewton:
         self.tracked = carries_gradient(value)
         return value.detach()
 
-    def _evaluate_jacobian(self, t: float, y: Tensor) -> Tensor:
-        self.statistics.jacobians += 1
-        with torch.no_grad():
-            if self.jacobian is not None:
-                return check_jacobian(self.jacobian(time_like(t, y), y), y).detach()
-            # The derivatives of f are counted as one Jacobian, not as evaluations of f.
-            evaluate = getattr(self.field, "uncounted", self.field)
-            try:
-                J = jacobian_by_jvp(lambda y: evaluate(t, y), y)
-            except RuntimeError:
-                check_that_results_are_new(lambda y: evaluate(t, y), y)
-                raise
-            if self._J is None and y.ndim > 1:
-                check_that_rows_are_independent(lambda y: evaluate(t, y), y, J)
-            return J.detach()
-
-    def _factor(self, J: Tensor | None, h_gamma: float) -> tuple[Tensor, Tensor]:
-        assert J is not None
-        self.statistics.factorizations += 1
-        identity = torch.eye(J.shape[-1], dtype=J.dtype, device=J.device)
-        # Not lu_factor: it would stall a GPU to look for singular matrices, which here show as infinite increments.
-        lu, pivots, _ = torch.linalg.lu_factor_ex(identity - h_gamma * J)
-        return lu, pivots
-
     def _tolerance(self, y: Tensor) -> Tensor:
         """Return the size of the error that a step may make in each component."""
-        # Rounding errors of y cannot be iterated away: below them no tolerance is kept.
         finfo = torch.finfo(y.dtype)
-        return self.atol + (self.rtol + 4 * finfo.eps / self.kappa) * y.abs() + finfo.tiny
-
-    def _all_digits(self, z: Tensor) -> Tensor:
-        """Return the same where no digit is to be lost: what rounding does to a stage y + z, and to its residual.
-
-        In that of component i, rounding of the others shows as hγ Σⱼ |Jᵢⱼ yⱼ| ε, and the solution with the matrix makes
-        this smaller by 1 + hγ Σⱼ |Jᵢⱼ| or so.
-        """
-        assert self._J is not None
-        J, y = abs(self._h_gamma) * self._J.abs(), self._y0.abs()
-        coupled = (J @ at_least_vector(y).unsqueeze(-1)).squeeze(-1) / (1 + J.sum(-1))
-        finfo = torch.finfo(z.dtype)
-        return ROUNDING / self.kappa * finfo.eps * (y + z.abs() + coupled.reshape(y.shape)) + finfo.tiny
+        if not self.to_rounding:
+            # Rounding errors of y cannot be iterated away: below them no tolerance is kept.
+            return self.atol + (self.rtol + 4 * finfo.eps / self.kappa) * y.abs() + finfo.tiny
+        # What rounding does to a stage y + z (z comes later), and to its residual: there that of the other components
+        # shows as hγ Σⱼ |Jᵢⱼ yⱼ| ε, and the solution with the matrix makes it smaller by 1 + hγ Σⱼ |Jᵢⱼ| or so.
+        h = abs(self._h_gamma)
+        coupled = h * self.matrix.largest_change(y) / (1 + h * self.matrix.largest_change(torch.ones_like(y)))
+        self._all_digits = ROUNDING * finfo.eps / self.kappa * (y.abs() + coupled) + finfo.tiny
+        return self._all_digits
 
     def _size(self, increment: Tensor) -> float:
         """Return the norm of ``increment`` in units of the tolerance: root mean square, of the worst system."""
@@ -288,14 +223,3 @@ def carries_gradient(x: Tensor) -> bool:
             return True
         x = torch._C._functorch.get_unwrapped(x)
     return x.requires_grad or torch.autograd.forward_ad.unpack_dual(x).tangent is not None
-
-
-def _solve(lu: tuple[Tensor, Tensor], v: Tensor) -> Tensor:
-    column = at_least_vector(v).unsqueeze(-1)
-    if not torch._C._functorch.is_functorch_wrapped_tensor(column):
-        return torch.linalg.lu_solve(*lu, column).reshape(v.shape)
-    # Under two levels of vmap (also those of jacrev and jacfwd), torch.linalg.lu_solve returns wrong numbers where only
-    # the outer one batches the matrix (seen with torch 2.13). The same in small steps:
-    P, L, U = torch.lu_unpack(*lu)
-    column = torch.linalg.solve_triangular(L, P.mT @ column, upper=False, unitriangular=True)
-    return torch.linalg.solve_triangular(U, column, upper=True).reshape(v.shape)
