@@ -3,8 +3,6 @@
 The pendulum H(q, p) = p²/2 − k cos q has the field (p, −k sin q): so solutions and gradients are known to rounding.
 """
 
-import warnings
-
 import pytest
 import torch
 
