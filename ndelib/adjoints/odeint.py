@@ -218,9 +218,9 @@ def odeint_adjoint(
         y0: the initial state.
         t: the times.
         method: the method.
-        adjoint_params: the tensors besides ``y0`` and ``t`` that get a gradient, and no others do: ``()`` gives none to
-            any parameter. ``None`` gives one to those of ``f``, which must be a module then, or use no tensors that need
-            one. (``params=`` of :func:`odeint` only adds to what is found in ``f``, and misses nothing silently.)
+        adjoint_params: the tensors besides ``y0`` and ``t`` that get a gradient, and no others do: ``()`` gives none
+            to any parameter. ``None`` gives one to those of ``f``, which must be a module then, or use no tensors that
+            need one. (``params=`` of :func:`odeint` only adds to what is found in ``f``, and misses nothing silently.)
         **options: those of :func:`odeint`.
     """
     return odeint(f, y0, t, method=method, gradient="adjoint", params=Only.of(adjoint_params), **options)

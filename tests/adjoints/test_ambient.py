@@ -281,7 +281,7 @@ def test_adjoint_params_are_those_that_get_a_gradient_and_no_others():
         assert not still.requires_grad
     odeint_adjoint(net, y0, [0.0, 1.0])[-1].sum().backward()
     assert all(p.grad is not None for p in net.parameters())
-    with pytest.raises(TypeError, match="adjoint_params must be tensors, .* got float"):
+    with pytest.raises(TypeError, match=r"adjoint_params must be tensors, .* got float"):
         odeint_adjoint(net, y0, [0.0, 1.0], adjoint_params=[1.0])
 
 

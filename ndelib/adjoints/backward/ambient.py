@@ -18,9 +18,10 @@ from torch.utils.checkpoint import get_device_states, set_device_states
 from ndelib.adjoints.errors import AdjointError
 
 CHANGED = (
-    "f depends on something besides t, y and its parameters that has changed since (a buffer such as that of a spectral "
-    "norm, a counter, a global, random numbers from a generator of its own), so its derivative would not be that of the "
-    "solution. Make f a function of its arguments (model.eval() keeps buffers as they are), or use gradient='backprop'"
+    "f depends on something besides t, y and its parameters that has changed since (a buffer such as that of a "
+    "spectral norm, a counter, a global, random numbers from a generator of its own), so its derivative would not be "
+    "that of the solution. Make f a function of its arguments (model.eval() keeps buffers as they are), or use "
+    "gradient='backprop'"
 )
 
 
@@ -130,8 +131,8 @@ class Ambient:
             if not distance(after, before).item() <= 1.0:
                 off = (after - before).abs().max().item()
                 raise AdjointError(
-                    f"gradient={gradient!r} asks f again on the way back, and at t = {self.t:.6g} f gave something else "
-                    f"than at first, off by {off:.2g}: {CHANGED}",
+                    f"gradient={gradient!r} asks f again on the way back, and at t = {self.t:.6g} f gave something "
+                    f"else than at first, off by {off:.2g}: {CHANGED}",
                     t=self.t,
                     h=0.0,
                 )

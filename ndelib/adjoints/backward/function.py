@@ -49,8 +49,9 @@ def admit_random(gradient: Gradient) -> None:
         gradient.random = True
         return
     raise ValueError(
-        f"f draws random numbers, and {why}. If they are not wanted (dropout), call .eval(); if they are, draw them once, "
-        "before the solve, or use gradient='checkpoint' with an explicit method and step_size, or gradient='backprop'"
+        f"f draws random numbers, and {why}. If they are not wanted (dropout), call .eval(); if they are, draw them "
+        "once, before the solve, or use gradient='checkpoint' with an explicit method and step_size, or "
+        "gradient='backprop'"
     )
 
 
