@@ -110,8 +110,10 @@ class Ambient:
             self.start.put_back()
 
     def let_go(self) -> None:
-        """Let go of the graphs."""
+        """Let go of the graphs, once all that asks f before the solve has asked."""
         self.answers = [result.detach() for result in self.results]
+        if not self.start.is_still(self.device):
+            self.start.put_back()
         del self.y, self.results
 
     @contextmanager
