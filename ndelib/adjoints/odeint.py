@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ndelib import solvers
+from ndelib.adjoints.backward.ambient import Ambient
 from ndelib.adjoints.backward.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
 from ndelib.adjoints.backward.continuous import Adjoint, Backward, Interpolated
 from ndelib.adjoints.backward.deviation import Policy
@@ -15,7 +16,14 @@ from ndelib.adjoints.backward.function import Gradient, check_no_transform, solv
 from ndelib.adjoints.backward.readout import Readout, cost_on_states
 from ndelib.adjoints.backward.reversible import Reversible
 from ndelib.adjoints.backward.times import beside_jumps, has_gradient, moves_with_time, read_times
-from ndelib.adjoints.parameters import Parameters, check_declared, check_steps, find_parameters
+from ndelib.adjoints.parameters import (
+    Only,
+    Parameters,
+    check_declared,
+    check_steps,
+    find_modules,
+    find_parameters,
+)
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
@@ -111,15 +119,16 @@ def odeint(
         method: a name listed by :func:`ndelib.methods`; or a method of your own, a
             :class:`~ndelib.solvers.ButcherTableau` or a :class:`~ndelib.solvers.Method`.
         gradient: one of those above.
-        params: the tensors that ``f`` depends on and that need a gradient, such as ``model.parameters()``. Not needed
-            with ``"backprop"``, nor where ``f`` is an ``nn.Module`` or a method of one; otherwise tensors that are
-            missing here raise ``ValueError``.
+        params: the tensors that ``f`` depends on and that need a gradient, such as ``model.parameters()``, or modules
+            that hold them. Not needed with ``"backprop"``, nor where ``f`` is an ``nn.Module`` or a method of one;
+            otherwise tensors that are missing here raise ``ValueError``.
         checkpoints: with ``"checkpoint"``, the most states to keep at a time: a number, or ``"log"`` for log₂ of the
             number of steps. Steps are then made again several times (up to six for 100 000 steps and ``"log"``).
         adjoint_method, adjoint_rtol, adjoint_atol: with ``"adjoint"`` and ``"interpolated"``, how the backward equation
             is solved; as the forward one if ``None``. ``adjoint_atol`` is in units of the largest ∂L/∂y that comes in.
         deviation: with ``"adjoint"`` and ``"reversible"``, what to do where the state on the way back is off by more
-            than a hundred tolerances: ``"warn"`` (and raise where it is lost), ``"raise"`` or ``"ignore"``.
+            than a hundred tolerances: ``"warn"`` (and raise where it is lost, but not with the fixed steps of an
+            adjoint), ``"raise"`` or ``"ignore"``.
 
     Returns:
         The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.
@@ -127,7 +136,13 @@ def odeint(
     Raises:
         TypeError, ValueError, SolverError: as :func:`ndelib.solvers.odeint`; ``ValueError`` also where the gradient
             cannot be had with this method or these options.
-        AdjointError: on the way back, where the continuous adjoint cannot follow the solution.
+        AdjointError: on the way back, where the continuous adjoint cannot follow the solution, or where ``f`` is not
+            what it was: a gradient other than ``"backprop"`` asks it again.
+
+    What ``f`` depends on besides its arguments is kept: autocast, and random numbers where steps are fixed and made
+    again (``"checkpoint"`` with an explicit method; 5 kB a step). With other gradients an ``f`` that draws random
+    numbers raises ``ValueError``. Running statistics of a batch norm change as in the solve alone if ``f`` is a module
+    or a method of one, and otherwise once more on the way back; in training, the gradient does not depend on them.
 
     Example:
         >>> import torch
@@ -192,11 +207,23 @@ def odeint_adjoint(
     y0: State,
     t: Tensor | Sequence[float] | Sequence[Tensor],
     *,
+    method: str = "dopri5",
     adjoint_params: Parameters = None,
     **options: Any,
 ) -> Any:
-    """Return ``odeint(f, y0, t, gradient="adjoint", params=adjoint_params, …)``: torchdiffeq's spelling of it."""
-    return odeint(f, y0, t, gradient="adjoint", params=adjoint_params, **options)
+    """Return ``odeint(f, y0, t, gradient="adjoint", …)``: torchdiffeq's spelling of it.
+
+    Args:
+        f: the vector field, as for :func:`odeint`, and so are ``y0``, ``t`` and ``method``.
+        y0: the initial state.
+        t: the times.
+        method: the method.
+        adjoint_params: the tensors besides ``y0`` and ``t`` that get a gradient, and no others do: ``()`` gives none
+            to any parameter. ``None`` gives one to those of ``f``, which must be a module then, or use no tensors that
+            need one. (``params=`` of :func:`odeint` only adds to what is found in ``f``, and misses nothing silently.)
+        **options: those of :func:`odeint`.
+    """
+    return odeint(f, y0, t, method=method, gradient="adjoint", params=Only.of(adjoint_params), **options)
 
 
 def _apart(options: GradientOptions) -> tuple[Wishes, SolveOptions]:
@@ -305,21 +332,25 @@ def solve_differentiably(
         check_no_transform(gradient)
         parameters = find_parameters(functions, wishes.get("params"), options.args)
 
-        def evaluate(y: Tensor) -> Iterable[Tensor]:
-            problem.field.restrict(times[0], times[-1], options.step_at)
+        def look(y: Tensor) -> Iterable[Tensor]:
+            problem.enter(times[0], times[-1])
             yield problem.field.uncounted(times[0], y)
             if cost is not None:
                 yield cost(times[0], y)
 
-        check_declared(evaluate, problem.y0, parameters, gradient)
-        if problem.distrusts_steps:
-            check_steps(problem, times, parameters, gradient)
+        ambient = Ambient(look, times[0], problem.y0, find_modules(functions))
+        if not isinstance(wishes.get("params"), Only):
+            check_declared(ambient.results, ambient.y, parameters, gradient)
+            if problem.distrusts_steps:
+                check_steps(problem, times, parameters, gradient)
+        ambient.let_go()
         tracked = problem.y0.requires_grad or bool(parameters)
     if tracked:
         from_where = [(sources or {}).get(parameter, parameter) for parameter in parameters]
-        outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, from_where)
+        outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, from_where, ambient)
     else:
-        outputs = readout.solve()
+        with torch.set_grad_enabled(gradient == "backprop" and torch.is_grad_enabled()):
+            outputs = readout.solve()
     ys = outputs[0]
     if moving is not None:
         ys = torch.cat([start[None], moves_with_time(last_slope, moving[1:], ys[1:], ys[1:], flow=last_flow)])
@@ -360,4 +391,4 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
 
 
 def _flat_field(problem: Problem, t: Tensor, y: Tensor) -> Tensor:
-    return problem.field.f(t, y, *problem.field.args)
+    return problem.field.uncounted(t, y)

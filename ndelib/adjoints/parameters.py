@@ -5,7 +5,7 @@ told would be silently incomplete.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,17 @@ from ndelib.solvers.graph import graph_leaves
 from ndelib.solvers.problem import Problem
 from ndelib.solvers.steps.step import StepRejected
 
-Parameters = Iterable[Tensor] | Tensor | None
+
+class Only(tuple[Tensor, ...]):
+    """Parameters that get a gradient while no others do, whatever else f depends on."""
+
+    @classmethod
+    def of(cls, given: "Parameters") -> "Only | None":
+        """Return what was ``given`` as ``adjoint_params``; ``None`` leaves it to the functions."""
+        return None if given is None else cls(read_parameters(given, "adjoint_params"))
+
+
+Parameters = Iterable[Tensor | nn.Module] | Tensor | nn.Module | None
 
 
 def find_parameters(functions: Iterable[Any], declared: Parameters, args: Iterable[Any]) -> tuple[Tensor, ...]:
@@ -24,30 +34,46 @@ def find_parameters(functions: Iterable[Any], declared: Parameters, args: Iterab
     They are those of every function that is a module, or a method of one, those ``declared``, and those in ``args``.
 
     Raises:
-        TypeError: ``declared`` holds something other than tensors.
+        TypeError: ``declared`` holds something other than tensors and modules.
     """
-    declared = [declared] if isinstance(declared, Tensor) else list(declared or ())
-    for given in declared:
-        if not isinstance(given, Tensor):
-            raise TypeError(f"params must be tensors, such as model.parameters(), got {type(given).__name__}")
-    owners = (getattr(function, "__self__", function) for function in functions)
-    found: list[Tensor] = [
-        parameter for owner in owners if isinstance(owner, nn.Module) for parameter in owner.parameters()
-    ]
-    found += [*declared, *(arg for arg in args if isinstance(arg, Tensor))]
+    if isinstance(declared, Only):
+        functions, args = (), ()
+    found: list[Tensor] = [parameter for module in find_modules(functions) for parameter in module.parameters()]
+    found += [*read_parameters(declared), *(arg for arg in args if isinstance(arg, Tensor))]
     return tuple({id(tensor): tensor for tensor in found if tensor.requires_grad}.values())
 
 
-def check_declared(
-    evaluate: Callable[[Tensor], Iterable[Tensor]], y0: Tensor, parameters: Iterable[Tensor], gradient: str
-) -> None:
-    """Raise ``ValueError`` if ``evaluate(y0)`` depends on a leaf that needs a gradient and is not in ``parameters``.
+def find_modules(functions: Iterable[Any]) -> list[nn.Module]:
+    """Return the modules that ``functions`` are, or are methods of."""
+    owners = (getattr(function, "__self__", function) for function in functions)
+    return [owner for owner in owners if isinstance(owner, nn.Module)]
 
-    One evaluation with its graph, which is walked down to its leaves.
+
+def read_parameters(declared: Parameters, name: str = "params") -> list[Tensor]:
+    """Return the tensors of ``declared``; a module stands for its parameters.
+
+    Raises:
+        TypeError: it holds something other than tensors and modules; the message calls it ``name``.
     """
-    with torch.enable_grad():
-        y = y0.detach().requires_grad_()
-        results = list(evaluate(y))
+    if declared is None:
+        return []
+    if isinstance(declared, (Tensor, nn.Module)) or not isinstance(declared, Iterable):
+        declared = [declared]
+    found: list[Tensor] = []
+    for given in declared:
+        if isinstance(given, nn.Module):
+            found += given.parameters()
+        elif isinstance(given, Tensor):
+            found.append(given)
+        else:
+            raise TypeError(
+                f"{name} must be tensors, such as model.parameters(), or modules, got {type(given).__name__}"
+            )
+    return found
+
+
+def check_declared(results: Iterable[Tensor], y: Tensor, parameters: Iterable[Tensor], gradient: str) -> None:
+    """Raise ``ValueError`` if ``results``, which f gave for ``y``, depend on a leaf that is not in ``parameters``."""
     forgotten = graph_leaves(results, [y, *parameters])
     if forgotten:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in forgotten[:5])

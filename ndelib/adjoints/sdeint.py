@@ -7,13 +7,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ndelib.adjoints.backward.ambient import Ambient
 from ndelib.adjoints.backward.checkpoint import Checkpoint, Checkpoints, RecursiveCheckpoint
 from ndelib.adjoints.backward.deviation import Policy
 from ndelib.adjoints.backward.function import Gradient, check_no_transform, solve_with
 from ndelib.adjoints.backward.readout import Readout
 from ndelib.adjoints.backward.reversible import Reversible
 from ndelib.adjoints.backward.stochastic import StochasticAdjoint
-from ndelib.adjoints.parameters import Parameters, check_declared, check_steps, find_parameters
+from ndelib.adjoints.parameters import (
+    Only,
+    Parameters,
+    check_declared,
+    check_steps,
+    find_modules,
+    find_parameters,
+)
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import Options, check_times
 from ndelib.solvers.steps.methods import closest
@@ -118,13 +126,20 @@ def sdeint(
     check_no_transform(gradient)
     parameters = find_parameters((sde.f, sde.g), params, ())
     diffusion = problem.diffusion
-    check_declared(
-        lambda y: (problem.field.uncounted(times[0], y), diffusion(times[0], y)), problem.y0, parameters, gradient
+    ambient = Ambient(
+        lambda y: (problem.field.uncounted(times[0], y), diffusion(times[0], y)),
+        times[0],
+        problem.y0,
+        find_modules((sde.f, sde.g)),
     )
-    if problem.distrusts_steps:
-        check_steps(problem, times, parameters, gradient)
+    if not isinstance(params, Only):
+        check_declared(ambient.results, ambient.y, parameters, gradient)
+        if problem.distrusts_steps:
+            check_steps(problem, times, parameters, gradient)
+    ambient.let_go()
     if not (problem.y0.requires_grad or parameters):
-        return readout.solve()[0]
+        with torch.no_grad():
+            return readout.solve()[0]
     chosen: Gradient
     if gradient == "checkpoint":
         whole = checkpoints is None
@@ -133,14 +148,18 @@ def sdeint(
         chosen = Reversible(readout, parameters, deviation)
     else:
         chosen = StochasticAdjoint(readout, parameters, deviation)
-    return solve_with(chosen, problem.y0, parameters)[0]
+    return solve_with(chosen, problem.y0, parameters, ambient)[0]
 
 
 def sdeint_adjoint(
     sde: Any, y0: Tensor, ts: Any, *arguments: Any, adjoint_params: Parameters = None, **options: Any
 ) -> Tensor:
-    """Return ``sdeint(sde, y0, ts, …, gradient="adjoint", params=adjoint_params)``: torchsde's spelling of it."""
-    return sdeint(sde, y0, ts, *arguments, gradient="adjoint", params=adjoint_params, **options)
+    """Return ``sdeint(sde, y0, ts, …, gradient="adjoint")``: torchsde's spelling of it.
+
+    As in :func:`ndelib.odeint_adjoint`, ``adjoint_params`` are the tensors besides ``y0`` that get a gradient, and no
+    others do; ``None`` gives one to the parameters of ``sde``.
+    """
+    return sdeint(sde, y0, ts, *arguments, gradient="adjoint", params=Only.of(adjoint_params), **options)
 
 
 def _options(

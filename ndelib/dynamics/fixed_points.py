@@ -5,7 +5,7 @@ Chaos* (2015), chapters 2 and 6. How zeros are found is told in ``zeros.py``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +72,9 @@ def fixed_points(
         1.0 unstable
         3.0 stable
     """
+    low, high = (
+        tuple(end) if isinstance(end, Iterable) and not isinstance(end, Tensor) else end for end in (low, high)
+    )
     lower, upper = (torch.as_tensor(end, dtype=torch.float64) for end in (low, high))
     if lower.shape != upper.shape or lower.ndim > 1 or lower.numel() == 0 or not (lower < upper).all():
         raise ValueError(f"low must be below high and of the same length, got low = {low} and high = {high}")

@@ -169,7 +169,8 @@ def phase_portrait(
     """
     ax = ax or plt.gca()
     vector_field(f, xlim, ylim, density=density, ax=ax)
-    if len(starts):
+    starts = [tuple(start) for start in starts]
+    if starts:
         low = torch.tensor([xlim[0], ylim[0]], dtype=torch.float64)
         high = torch.tensor([xlim[1], ylim[1]], dtype=torch.float64)
         margin = 0.2 * (high - low)

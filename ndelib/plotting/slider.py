@@ -54,6 +54,7 @@ def slider(
         >>> plotting.slider(draw, {"slope": [0.5, 1, 2]}, "A line.", alt="It rises")
         <IPython.core.display.HTML object>
     """
+    parameters = {label: tuple(values) for label, values in parameters.items()}
     if len(parameters) not in (1, 2) or not all(len(values) for values in parameters.values()):
         raise ValueError(f"parameters must give one or two sliders with at least one value each, got {parameters!r}")
     frames = 1

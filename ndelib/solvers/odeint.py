@@ -76,9 +76,12 @@ def odeint(
             where the solve begins or ends at such a time.
         controller: ``"i"``, ``"pi"``, ``"pid"`` or a :class:`ndelib.solvers.Controller`.
         batch: ``"independent"`` gives each sample ``y0[i]`` of a batch its own steps, so that no sample depends on its
-            batch-mates. ``f`` then gets ``t`` of the shape (n, 1, …) and ``y`` (n, *), n samples that still run.
-        args: more arguments for ``f(t, y, *args)``, and for ``jacobian``, events and running costs. With
-            ``batch="independent"`` tensors of the shape (B, …) follow their samples.
+            batch-mates. ``f`` then gets ``t`` of the shape (n, 1, …) and ``y`` (n, *), n samples that still run; for a
+            tuple of tensors (B, …) ``t`` has as many dimensions as that with the most.
+        args: more arguments for ``f(t, y, *args)``, and for ``jacobian``, events and running costs.
+        args_dims: with ``batch="independent"``, for each of ``args`` the dimension that counts samples, or ``None`` if
+            all samples share it, as ``in_dims`` of ``torch.vmap``: ``(0, None)``. Of the first kind f gets what belongs
+            to the samples that still run. Needed where a tensor in ``args`` has the first size B.
         jacobian: for implicit methods, ``jacobian(t, y, *args) -> ∂f/∂y`` of the shape (*, d, d) for ``y`` of the shape
             (*, d); by ``torch.func`` if ``None``.
         on_step: ``on_step(t, y)`` is called after every accepted step with its end, a float, and a copy of the state

@@ -31,6 +31,7 @@ class SolveOptions(TypedDict, total=False):
     controller: str | Controller
     batch: Literal["shared", "independent"]
     args: Sequence[Any]
+    args_dims: Sequence[int | None] | None
     jacobian: Callable[..., Tensor] | None
     on_step: Callable[[float, Any], object] | None
     omega: float | None
@@ -53,6 +54,7 @@ class Options:
     controller: str | Controller = "pi"
     batch: Literal["shared", "independent"] = "shared"
     args: Sequence[Any] = ()
+    args_dims: Sequence[int | None] | None = None
     jacobian: Callable[..., Tensor] | None = None
     on_step: Callable[[float, Any], object] | None = None
     omega: float | None = None
@@ -85,9 +87,13 @@ class Options:
         if isinstance(self.step_at, (Real, str)) or not isinstance(self.step_at, Iterable):
             example = f": write [{self.step_at}]" if isinstance(self.step_at, Real) else f", got {_kind(self.step_at)}"
             raise TypeError(f"step_at must be a sequence of times{example}")
-        for i, time in enumerate(self.step_at):
+        if isinstance(self.step_at, Tensor) and self.step_at.ndim != 1:
+            raise TypeError(f"step_at must be a sequence of times, (n,), got {_kind(self.step_at)}")
+        times = tuple(self.step_at)  # once: an iterator has nothing to say a second time
+        for i, time in enumerate(times):
             _check_number(time, f"step_at[{i}]")
-        if not all(math.isfinite(t) for t in self.step_at):
+        object.__setattr__(self, "step_at", tuple(float(time) for time in times))
+        if not all(map(math.isfinite, self.step_at)):
             raise ValueError(f"step_at must hold finite times, got {self.step_at!r}")
         if self.adaptive not in (None, True, False):
             raise TypeError(f"adaptive must be True, False or None, got {self.adaptive!r}")
@@ -97,6 +103,8 @@ class Options:
             raise TypeError(f"on_step must be a function (t, y) or None, got {_kind(self.on_step)}")
         if not isinstance(self.args, (tuple, list)):
             raise TypeError(f"args must be a tuple of what f takes after t and y, got {type(self.args).__name__}")
+        object.__setattr__(self, "args", tuple(self.args))
+        self._check_args_dims()
         if self.batch not in ("shared", "independent"):
             raise ValueError(f"batch must be 'shared' or 'independent', got {self.batch!r}")
         if self.compile not in (None, "step", "solve"):
@@ -104,6 +112,21 @@ class Options:
         by_name = isinstance(self.controller, str) and self.controller in CONTROLLERS
         if not isinstance(self.controller, Controller) and not by_name:
             raise ValueError(f"controller {self.controller!r} is unknown: {closest(str(self.controller), CONTROLLERS)}")
+
+    def _check_args_dims(self) -> None:
+        """Raise ``TypeError`` or ``ValueError`` unless ``args_dims`` says something of each of ``args``."""
+        dims = self.args_dims
+        if dims is None:
+            return
+        if not isinstance(dims, (tuple, list)) or not all(
+            dim is None or (isinstance(dim, int) and not isinstance(dim, bool)) for dim in dims
+        ):
+            raise TypeError(f"args_dims must be a tuple of dimensions and None, such as (0, None), got {dims!r}")
+        if self.batch != "independent":
+            raise ValueError("args_dims is for batch='independent': other solves give args to f as they are")
+        if len(dims) != len(self.args):
+            raise ValueError(f"args_dims must say something of each of the {len(self.args)} args, got {dims!r}")
+        object.__setattr__(self, "args_dims", tuple(dims))
 
     @property
     def control(self) -> Controller:

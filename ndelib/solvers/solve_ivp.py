@@ -127,7 +127,7 @@ def solve_independent(
     kept = [i for i, t in enumerate(grid) if t in times]
     return Solution(
         t=torch.tensor([grid[i] for i in kept], dtype=torch.float64),
-        y=states[kept],
+        y=tuple(part[kept] for part in states) if isinstance(states, tuple) else states[kept],
         status="finished",
         message=f"every sample reached the end of t_span, t = {end:.10g}",
         steps=counts.steps,

@@ -1,9 +1,7 @@
-"""A field that is the derivative of an energy, by autograd inside it, works wherever the same field in closed form does.
+"""A field that is the derivative of an energy, by autograd inside it, works wherever its closed form does.
 
 The pendulum H(q, p) = p²/2 − k cos q has the field (p, −k sin q): so solutions and gradients are known to rounding.
 """
-
-import warnings
 
 import pytest
 import torch

@@ -226,7 +226,7 @@ def test_independent_samples_have_statistics_of_their_own():
 
     mu = torch.tensor([[1.0], [50.0]], dtype=torch.float64)
     y0 = torch.tensor([[2.0, 0.0], [2.0, 0.0]], dtype=torch.float64)
-    both = solve_ivp(van_der_pol, (0.0, 10.0), y0, batch="independent", args=(mu,), t_eval=[2.0, 10.0])
+    both = solve_ivp(van_der_pol, (0.0, 10.0), y0, batch="independent", args=(mu,), args_dims=(0,), t_eval=[2.0, 10.0])
     assert both.t.tolist() == [2.0, 10.0]
     assert both.y.shape == (2, 2, 2)
     for i in range(2):

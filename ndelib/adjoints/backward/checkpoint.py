@@ -5,11 +5,12 @@ Optim. Methods Softw. 1 (1992) 35; Griewank & Walther, Algorithm 799: revolve, A
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from ndelib.adjoints.backward.ambient import RandomState
 from ndelib.adjoints.backward.readout import Readout
 from ndelib.adjoints.backward.replay import Replay, Trail
 from ndelib.solvers.steps.step import Step
@@ -18,7 +19,12 @@ Checkpoints = int | Literal["log"] | None
 
 
 class Checkpoint:
-    """Every state is kept, one a step (two or more where the method remembers more; see ``Step.memory``)."""
+    """Every state is kept, one a step (two or more where the method remembers more; see ``Step.memory``).
+
+    Where f draws random numbers, also the slope that a step began with, if it is that of the step before.
+    """
+
+    name, makes_steps_again, random = "checkpoint", True, False
 
     def __init__(self, readout: Readout, parameters: Sequence[Tensor]) -> None:
         self.readout, self.parameters = readout, parameters
@@ -31,27 +37,43 @@ class Checkpoint:
         self.counts: list[tuple[int, int]] = []  # of the tensors of each step: its memory, its stages
         saved: list[Tensor] = []
         memory: tuple[Tensor, ...] = ()
+        slope: Tensor | None = None
 
         def watch(step: Step) -> None:
-            nonlocal memory
+            nonlocal memory, slope
             self.trail.add(step, problem.piece)
-            stages = step.k if problem.method.solves_stages else []
+            given = [slope] if self.random and slope is not None else []
+            stages = step.k if problem.method.solves_stages else given
             saved.extend((step.y, *memory, *stages))
             self.counts.append((len(memory), len(stages)))
-            memory = step.memory
+            memory, slope = step.memory, step.f1
 
-        return self.readout.solve(watch), saved
+        outputs = self.readout.solve(watch, random_states(self.trail, y0) if self.random else lambda: None)
+        return outputs, [outputs[0], *saved]
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Make every step again, the last first."""
-        replay = Replay(self.readout, self.trail, self.parameters, cotangents)
-        end = len(saved)
+        states, *kept = saved
+        replay = Replay(self.readout, self.trail, self.parameters, cotangents, states[-1])
+        end = len(kept)
         for n in reversed(range(len(self.trail))):
             memories, stages = self.counts[n]
             first = end - stages - memories - 1
-            own, end = saved[first:end], first
-            replay.pull_back(n, own[0], own[1 : 1 + memories], own[1 + memories :] or None)
+            (y, *memory), k = kept[first : end - stages], kept[end - stages : end]
+            solved = k if self.readout.problem.method.solves_stages else None
+            replay.pull_back(n, y, memory, k[0] if k else None, solved)
+            end = first
         return replay.result()
+
+
+def random_states(trail: Trail, y0: Tensor) -> Callable[[], None]:
+    """Return a function that notes in ``trail`` the states of random generators; the first are noted now."""
+
+    def note() -> None:
+        trail.random.append(RandomState.now(y0.device))
+
+    note()
+    return note
 
 
 class RecursiveCheckpoint:
@@ -59,7 +81,11 @@ class RecursiveCheckpoint:
 
     With s slots and every step made again at most r times, (s + r)! / (s! r!) steps can be differentiated: for a fixed
     r the slots grow like the r-th root of the number of steps, and with log₂ n slots r grows like log n, too.
+
+    Where f draws random numbers, the states of their generators are kept for every step all the same.
     """
+
+    name, makes_steps_again, random = "checkpoint", True, False
 
     def __init__(self, readout: Readout, parameters: Sequence[Tensor], slots: int | Literal["log"]) -> None:
         self.readout, self.parameters, self.slots = readout, parameters, slots
@@ -69,40 +95,50 @@ class RecursiveCheckpoint:
         problem = self.readout.problem
         problem.y0 = y0
         trail = self.trail = Trail(self.readout.times[0])
-        return self.readout.solve(lambda step: trail.add(step, problem.piece)), [y0]
+        done = random_states(trail, y0) if self.random else lambda: None
+        outputs = self.readout.solve(lambda step: trail.add(step, problem.piece), done)
+        return outputs, [outputs[0], y0]
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Go back from the last step, over states that are made again and kept where it saves most."""
-        replay = Replay(self.readout, self.trail, self.parameters, cotangents)
+        states, y0 = saved
+        replay = Replay(self.readout, self.trail, self.parameters, cotangents, states[-1])
         steps = len(self.trail)
         if steps:
             slots = max(1, math.ceil(math.log2(steps))) if self.slots == "log" else self.slots
-            _pull_back(replay, 0, steps, (saved[0],), slots - 1)
+            _pull_back(replay, 0, steps, Kept(y0), slots - 1)
         return replay.result()
 
 
-def _pull_back(replay: Replay, first: int, last: int, state: Sequence[Tensor], slots: int) -> None:
-    """Go back over the steps from ``first`` to before ``last``; ``slots`` states can be kept besides ``state``.
+class Kept(NamedTuple):
+    """A state from which steps are made again."""
 
-    A state is y and what the method remembers there.
-    """
+    y: Tensor
+    memory: tuple[Tensor, ...] = ()
+    """what the method remembers there"""
+    f0: Tensor | None = None
+    """the slope there, where f draws random numbers and would not give it again"""
+
+
+def _pull_back(replay: Replay, first: int, last: int, kept: Kept, slots: int) -> None:
+    """Go back over the steps from ``first`` to before ``last``; ``slots`` states can be kept besides ``kept``."""
     while last - first > 1:
         if slots == 0:
-            replay.pull_back(last - 1, *_apart(_advance(replay, state, first, last - 1)))
+            replay.pull_back(last - 1, *_advance(replay, kept, first, last - 1))
             last -= 1
         else:
             middle = last - largest_right_part(last - first, slots)
-            _pull_back(replay, middle, last, _advance(replay, state, first, middle), slots - 1)
+            _pull_back(replay, middle, last, _advance(replay, kept, first, middle), slots - 1)
             last = middle
-    replay.pull_back(first, *_apart(state))
+    replay.pull_back(first, *kept)
 
 
-def _advance(replay: Replay, state: Sequence[Tensor], first: int, last: int) -> Sequence[Tensor]:
+def _advance(replay: Replay, kept: Kept, first: int, last: int) -> Kept:
     """Return the state where step ``last`` begins, made from that of ``first``."""
     for n in range(first, last):
-        step = replay.make(n, *_apart(state))
-        state = (step.y1, *step.memory)
-    return state
+        step = replay.make(n, *kept)
+        kept = Kept(step.y1, step.memory, step.f1 if replay.trail.random else None)
+    return kept
 
 
 def largest_right_part(steps: int, slots: int) -> int:
@@ -115,7 +151,3 @@ def largest_right_part(steps: int, slots: int) -> int:
     while math.comb(slots + r, slots) < steps:
         r += 1
     return max(1, steps - math.comb(slots + r - 1, slots))
-
-
-def _apart(state: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-    return state[0], state[1:]

@@ -54,6 +54,8 @@ class Backward:
 class Adjoint:
     """Kept are the states at the requested times. Between two of them the state is solved for backwards, with a."""
 
+    name, makes_steps_again, random = "adjoint", False, False
+
     def __init__(self, readout: Readout, parameters: Sequence[Tensor], backward: Backward) -> None:
         self.readout, self.parameters, self.how = readout, parameters, backward
         self.problem: Problem = readout.problem
@@ -117,8 +119,6 @@ class Adjoint:
                 raise could_not_go_back(self.name, error) from error
         return self.last(z, end)
 
-    name = "adjoint"
-
     def first(self, t: float, a: Tensor) -> Tensor:
         """Return what to solve for from ``t``: y and a in one tensor."""
         y = self.states[self.readout.times.index(t)]
@@ -129,7 +129,7 @@ class Adjoint:
         y, a = self.parts(z)
         options = self.problem.options
         there = self.states[self.readout.times.index(t)]
-        check_deviation(y, there, options.rtol, options.atol, t, self.how.deviation)
+        check_deviation(y, there, options.rtol, options.atol, t, self.how.deviation, fatal=self.adaptive)
         return a
 
     def passed(self, step: Step) -> None:

@@ -5,6 +5,7 @@ shrank like exp(−λt) on the way there grow like exp(λt) on the way back. The
 another curve, and gives the gradient of something else.
 """
 
+import math
 import warnings
 from typing import Literal
 
@@ -37,13 +38,15 @@ def check_deviation(
     t: float,
     policy: Policy,
     gradient: str = "adjoint",
+    fatal: bool = True,
 ) -> None:
     """Compare the state ``found`` on the way back with the one that was ``there`` on the way there, both (*).
 
     Raises:
         AdjointError: they differ by more than a hundred tolerances in some component and, as a whole, by more than a
             hundredth of the size of the state. With ``policy="raise"`` one of the two is enough (and ten tolerances
-            beside a hundredth); ``"warn"`` gives an :class:`AdjointWarning` there.
+            beside a hundredth); ``"warn"`` gives an :class:`AdjointWarning` there, and everywhere if not ``fatal``:
+            steps of a length that the user chose may be meant to be coarse.
     """
     if policy == "ignore" or found.numel() == 0:
         return
@@ -58,7 +61,8 @@ def check_deviation(
         f"by {difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} "
         f"of the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
     )
-    if policy == "raise" or not (relative <= FAIL_AT or tolerances <= WARN_AT):
+    lost = not (relative <= FAIL_AT or tolerances <= WARN_AT) and (fatal or not math.isfinite(relative))
+    if policy == "raise" or lost:
         raise AdjointError(message, t=t, h=0.0)
     warnings.warn(message, AdjointWarning, stacklevel=2)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ndelib.adjoints.backward.quadrature import gauss_points
+from ndelib.solvers.field import as_autocast
 from ndelib.solvers.odeint import reached, states_of
 from ndelib.solvers.options import check_takes
 from ndelib.solvers.problem import Problem
@@ -30,10 +31,12 @@ class Readout:
         self.direction = 1.0 if times[-1] > times[0] else -1.0
         self.order = problem.method.order
 
-    def solve(self, watch: Callable[[Step], Any] = lambda step: None) -> tuple[Tensor, ...]:
+    def solve(
+        self, watch: Callable[[Step], Any] = lambda step: None, done: Callable[[], Any] = lambda: None
+    ) -> tuple[Tensor, ...]:
         """Solve and return the states, (T, *), and with a cost its integrals between the times, (T − 1, *).
 
-        ``watch`` sees every step.
+        ``watch`` sees every step; ``done`` is called when all that is asked of it has been read off.
         """
         states: list[Tensor] = [self.problem.y0[None]]
         integrals: list[Tensor] = []
@@ -46,6 +49,7 @@ class Readout:
                 states += states_of(self.problem, step, self.times[passed:found])
             for i, part in self.costs(step, range(passed, found)):
                 integrals[i - 1 :] = [integrals[i - 1] + part if i <= len(integrals) else part]
+            done()
         ys = torch.cat(states)
         if self.cost is None:
             return (ys,)
@@ -95,6 +99,7 @@ def cost_on_states(running_cost: Callable[..., Any], problem: Problem) -> Cost:
         value = running_cost(t, problem.unflatten(y), *problem.options.args)
         if not isinstance(value, Tensor):
             raise TypeError(f"running_cost(t, y) must return a tensor, got {type(value).__name__}")
+        value = as_autocast(value, y.real if y.is_complex() else y)
         if not value.is_floating_point():
             raise TypeError(f"running_cost(t, y) must return a real floating-point tensor, got {value.dtype}")
         return value

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ndelib.adjoints.backward.ambient import CHANGED, RandomState, distance
 from ndelib.adjoints.backward.readout import Readout
+from ndelib.adjoints.errors import AdjointError
 from ndelib.solvers.odeint import states_of
 from ndelib.solvers.problem import Problem
 from ndelib.solvers.steps.step import Step
@@ -23,6 +25,8 @@ class Trail:
     def __init__(self, start: float) -> None:
         self.ends = array("d", [start])  # eight bytes a step
         self.pieces: list[tuple[int, tuple[float, float]]] = []
+        self.random: list[RandomState] = []
+        """the states of the generators where each step began, if f draws random numbers"""
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -34,6 +38,11 @@ class Trail:
             self.pieces.append((len(self), piece))
         self.ends.append(step.t1)
 
+    def put_back(self, n: int) -> None:
+        """Let the random numbers of step ``n`` be drawn next, if it has any."""
+        if self.random:
+            self.random[n].put_back()
+
     def piece(self, n: int) -> tuple[int, tuple[float, float]]:
         """Return the number of the first step of the piece that step ``n`` lies in, and the ends of the piece."""
         return next(piece for piece in reversed(self.pieces) if piece[0] <= n)
@@ -42,8 +51,20 @@ class Trail:
 class Replay:
     """The way back through a solve: what is known of ∂L/∂(state and memory), from the last step to the first."""
 
-    def __init__(self, readout: Readout, trail: Trail, parameters: Sequence[Tensor], cotangents: Sequence[Tensor]):
+    def __init__(
+        self,
+        readout: Readout,
+        trail: Trail,
+        parameters: Sequence[Tensor],
+        cotangents: Sequence[Tensor],
+        end: Tensor | None = None,
+    ) -> None:
+        """``end`` is the last state of the forward solve, if steps are to be compared with those of the first time."""
         self.problem: Problem = readout.problem
+        self.after = end
+        """the state that the step that comes next has to end with"""
+        self.off: Tensor | None = None
+        """by how much a state was off at most, in units of what rounding explains"""
         self.readout, self.trail, self.parameters = readout, trail, parameters
         self.wanted, self.costs = cotangents[0], cotangents[1] if len(cotangents) > 1 else None
         self.gradients: list[Tensor | None] = [None] * len(parameters)
@@ -71,16 +92,29 @@ class Replay:
             slope = self.problem.field(ends[n], y)
         return Step(ends[n - 1], ends[n], y, y, [], slope, None, tuple(memory))
 
-    def make(self, n: int, y: Tensor, memory: Sequence[Tensor]) -> Step:
+    def make(self, n: int, y: Tensor, memory: Sequence[Tensor], f0: Tensor | None = None) -> Step:
         """Make step ``n`` again from ``y`` and what the method remembered there, without a graph."""
-        before = self.before(n, y, memory, None)
+        before = self.before(n, y, memory, f0)
+        self.trail.put_back(n)
         slope = None if before is None else before.f1
         return self.problem.make_step(self.trail.ends[n], y, self.trail.ends[n + 1], slope, before)
 
-    def pull_back(self, n: int, y: Tensor, memory: Sequence[Tensor], stages: Sequence[Tensor] | None = None) -> None:
-        """Take ∂L/∂(what step ``n`` ends with) to ∂L/∂(what it began with); ``y`` and ``memory`` are what it had."""
+    def pull_back(
+        self,
+        n: int,
+        y: Tensor,
+        memory: Sequence[Tensor],
+        f0: Tensor | None = None,
+        stages: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Take ∂L/∂(what step ``n`` ends with) to ∂L/∂(what it began with).
+
+        ``y``, ``memory`` and, where they are known, ``f0`` = f(t, y) and the ``stages`` are what the step had.
+        """
         t, t1 = self.trail.ends[n], self.trail.ends[n + 1]
-        slope = self.before(n, y, memory, stages[0] if stages else None)
+        began = y
+        slope = self.before(n, y, memory, f0)
+        self.trail.put_back(n)
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             inputs = [y]
@@ -93,6 +127,7 @@ class Replay:
             known = {} if stages is None else {"stages": stages}
             step = self.problem.make_step(t, y, t1, None if before is None else before.f1, before, **known)
             results, cotangents = self._results(step)
+        self._compare(step.y1, began)
         given = [i for i, result in enumerate(results) if result.requires_grad]
         gradients = torch.autograd.grad(
             [results[i] for i in given],
@@ -109,8 +144,28 @@ class Replay:
             self.a_memory = own[len(inputs) - len(memory) :]
             self.a_slope = own[1] if before.f1 is not None else None
 
+    def _compare(self, y1: Tensor, began: Tensor) -> None:
+        """Notice if a step made again, which began at ``began``, did not end with the ``y1`` of the first time."""
+        if self.after is None:
+            return
+        if y1.device.type != "cpu" or not torch.equal(y1, self.after):  # elsewhere a look at numbers would wait
+            off = distance(y1, self.after)
+            self.off = off if self.off is None else torch.maximum(off, self.off)
+        self.after = began
+
     def result(self) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """Return the gradients with respect to y0 and the parameters, after the first step has been pulled back."""
+        """Return the gradients with respect to y0 and the parameters, after the first step has been pulled back.
+
+        Raises:
+            AdjointError: a step was not what it had been at the first time.
+        """
+        if self.off is not None and not self.off.item() <= 1.0:
+            raise AdjointError(
+                f"gradient='checkpoint' made a step again, and it was off by {self.off.item():.2g} times what rounding "
+                f"explains: {CHANGED}",
+                t=self.trail.ends[-1],
+                h=0.0,
+            )
         for field in (self.problem.field, *(self.problem.halves or ())):
             field.forget()
         return self.a + self.wanted[0], self.gradients

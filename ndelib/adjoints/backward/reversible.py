@@ -18,6 +18,8 @@ from ndelib.solvers.steps.step import Step, StepRejected
 class Reversible:
     """Nothing is kept but the last state and what the method remembers there; steps are walked back from it."""
 
+    name, makes_steps_again, random = "reversible", False, False
+
     def __init__(self, readout: Readout, parameters: Sequence[Tensor], deviation: Policy) -> None:
         self.readout, self.parameters, self.deviation = readout, parameters, deviation
 

@@ -22,6 +22,7 @@ from ndelib.solvers.diagnosis import not_finite_field, step_size_too_small, too_
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.field import CheckedField
 from ndelib.solvers.graph import values
+from ndelib.solvers.loops.parts import SideBySide
 from ndelib.solvers.loops.samples import (
     SampleField,
     Samples,
@@ -30,6 +31,7 @@ from ndelib.solvers.loops.samples import (
     check_independent,
     column,
     count_until,
+    dims_of_args,
     join,
     narrow,
     rms,
@@ -48,16 +50,21 @@ def integrate_independent(
     t: Tensor | Sequence[Any],
     method: Method,
     options: Options,
-) -> tuple[Tensor, SampleStatistics]:
+) -> tuple[Any, SampleStatistics]:
     """Return the states at the times ``t``, (T, B, *), and what the solve did for each sample.
 
-    ``y0``: (B, *). ``t``: (T,) or (B, T). ``f`` gets t of the shape (n, 1, …), y (n, *), and of every tensor (B, …) in
-    ``options.args`` the same n rows. ``rtol`` and ``atol`` may be tensors that broadcast to ``y0``.
+    ``y0``: (B, *), or a tuple of such. ``t``: (T,) or (B, T). ``f`` gets t of the shape (n, 1, …), y (n, *), and of
+    ``options.args`` what belongs to the same n samples, by ``options.args_dims``. ``rtol`` and ``atol`` may be tensors
+    that broadcast to ``y0``, (B, *), or to the parts of a tuple side by side, (B, n).
 
     Raises:
         TypeError, ValueError: an argument is wrong, or cannot be had together with ``batch="independent"``.
         SolverError: as :func:`ndelib.odeint`; the message names the sample.
     """
+    if isinstance(y0, tuple):
+        parts = SideBySide(y0)
+        states, counts = integrate_independent(parts.field(f), parts.joined, t, method, options)
+        return parts.split(states), counts
     check_independent(f, y0, method, options)
     assert not isinstance(f, tuple)
     solve = _Solve(f, y0, check_grid(t, len(y0), y0.device), method, options)
@@ -77,12 +84,15 @@ class _Solve:
         self.direction = -1.0 if grid.shape[-1] > 1 and bool((grid[..., 1] < grid[..., 0]).any()) else 1.0
         self.grid_of_all = self.direction * grid
         self.checked = CheckedField(f, y0, Statistics())
+        self.dims = dims_of_args(options, self.size)
         self.tried, self.rejected, self.nfe = torch.zeros(3, self.size, dtype=torch.long, device=y0.device)
         self.found: list[Tensor] = []
         self.places: list[Tensor] = []  # of the found states, counting through (T, B)
 
     def run(self) -> Tensor:
         """Solve, and return the states at the requested times, (T, B, *)."""
+        if self.size == 0:  # f need not know what to do with nothing
+            return self.y0.expand(self.grid_of_all.shape[-1], *self.y0.shape).clone()
         index = torch.arange(self.size, device=self.y0.device)
         self._follow(index)
         t = self.grid[..., 0].expand(self.size)
@@ -274,7 +284,7 @@ class _Solve:
 
     def _follow(self, index: Tensor) -> None:
         """From now on the samples ``index`` run: narrow to them what is given per sample."""
-        self.field = SampleField(self.checked, self.direction, self.size, index, self.options.args)
+        self.field = SampleField(self.checked, self.direction, self.size, index, self.options.args, self.dims)
         self.grid = narrow(self.grid_of_all, index, self.size) if self.grid_of_all.ndim == 2 else self.grid_of_all
         self.rtol, self.atol = (self._tolerance(x, index) for x in (self.options.rtol, self.options.atol))
 

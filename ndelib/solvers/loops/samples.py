@@ -77,21 +77,30 @@ def join(parts: Sequence[Samples]) -> Samples:
 class SampleField:
     """The user's ``f(t, y, *args)`` for the samples ``index`` of a batch of ``size``: t (n, 1, …), y (n, *) -> (n, *).
 
-    Tensors (B, …) in ``args`` are narrowed to these samples. Time is ``direction · t``, and so is the slope.
+    Those of ``args`` that have a dimension for the samples, in ``dims``, are narrowed to these. Time is
+    ``direction · t``, and so is the slope.
     """
 
-    def __init__(self, checked: CheckedField, direction: float, size: int, index: Tensor, args: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        checked: CheckedField,
+        direction: float,
+        size: int,
+        index: Tensor,
+        args: Sequence[Any],
+        dims: Sequence[int | None],
+    ) -> None:
         self.checked = checked
         self.direction = direction
         self.size = size
         self.index = index
-        self.all_args = args
-        self.args = tuple(narrow(argument, index, size) for argument in args)
+        self.all_args, self.dims = args, dims
+        self.args = tuple(x if d is None else x.index_select(d, index) for x, d in zip(args, dims, strict=True))
         self.calls = 0
 
     def only(self, index: Tensor) -> "SampleField":
         """Return the field of the samples ``index``."""
-        return SampleField(self.checked, self.direction, self.size, index, self.all_args)
+        return SampleField(self.checked, self.direction, self.size, index, self.all_args, self.dims)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate f at the times t, (n, 1, …), in double precision; the user gets them in that of y."""
@@ -108,8 +117,7 @@ class SampleField:
             raise ValueError(
                 f"f failed when {len(y)} of the {self.size} samples were left ({type(failure).__name__}: {failure}). "
                 'With batch="independent", f gets only samples that still run: pass tensors with a row for each sample '
-                "through args=(…), which f(t, y, *args) gets with the rows of these samples. Tensors in args that have "
-                f"{self.size} rows for another reason belong into f itself"
+                "through args=(…), with args_dims=(0, …): f(t, y, *args) gets the rows of these samples"
             ) from failure
         return slope if self.direction > 0 else -slope
 
@@ -128,11 +136,35 @@ class SampleField:
         return one
 
 
-def narrow(argument: Any, index: Tensor, size: int) -> Any:
-    """Return the rows ``index`` of a tensor with ``size`` rows, and anything else as it is."""
-    if isinstance(argument, Tensor) and argument.ndim > 0 and len(argument) == size:
-        return argument.index_select(0, index)
-    return argument
+def narrow(x: Tensor, index: Tensor, size: int) -> Tensor:
+    """Return the rows ``index`` of a tensor that broadcasts to ``size`` rows."""
+    return x.index_select(0, index) if x.ndim > 0 and len(x) == size else x
+
+
+def dims_of_args(options: Options, size: int) -> tuple[int | None, ...]:
+    """Return for each of ``args`` the dimension that counts the ``size`` samples, ``None`` for what they share.
+
+    Raises:
+        ValueError: it is not said of a tensor that may be meant either way, or what is said does not fit.
+    """
+    args, dims = options.args, options.args_dims
+    if dims is None:
+        # of one sample it does not matter
+        either = [isinstance(x, Tensor) and x.ndim > 0 and len(x) == size != 1 for x in args]
+        if any(either):
+            suggestion = ", ".join("0" if e else "None" for e in either) + ("," if len(either) == 1 else "")
+            raise ValueError(
+                f"args[{either.index(True)}] has {size} rows and the batch {size} samples: write "
+                f"args_dims=({suggestion}) if each sample has its row, None for what all samples share"
+            )
+        return (None,) * len(args)
+    for i, (x, dim) in enumerate(zip(args, dims, strict=True)):
+        if dim is None:
+            continue
+        if not isinstance(x, Tensor) or not -x.ndim <= dim < x.ndim or x.shape[dim] != size:
+            got = f"a tensor of the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(f"args_dims[{i}] = {dim}, but args[{i}] has no {size} samples there: it is {got}")
+    return tuple(dims)
 
 
 def column(x: Tensor, y: Tensor) -> Tensor:
@@ -175,15 +207,10 @@ def select_first_steps(
 
 def check_independent(f: Any, y0: Any, method: Method, options: Options) -> None:
     """Raise ``TypeError`` or ``ValueError`` where samples cannot have their own steps."""
-    if isinstance(y0, tuple):
-        raise TypeError(
-            'with batch="independent" y0 must be one tensor (B, …), got a tuple: join its parts with torch.cat, and '
-            "split y in f"
-        )
     if isinstance(f, tuple):
         raise TypeError('f = (velocity, force) is for symplectic methods, which batch="independent" does not have')
     check_state(y0, "y0")
-    if y0.ndim == 0 or len(y0) == 0:
+    if y0.ndim == 0:
         raise ValueError(f'with batch="independent" y0 must be a batch (B, …), got the shape {tuple(y0.shape)}')
     if method.tableau is None or not method.adaptive:
         works = ", ".join(m.name for m in METHODS.values() if m.tableau is not None and m.adaptive)
@@ -204,7 +231,7 @@ def check_grid(t: Tensor | Sequence[Any], size: int, device: torch.device) -> Te
     t = times_tensor(t)
     if t.requires_grad:
         raise TypeError("t asks for a gradient (t.requires_grad is True), which odeint does not give: pass t.detach()")
-    if t.ndim not in (1, 2) or t.numel() == 0 or (t.ndim == 2 and len(t) != size):
+    if t.ndim not in (1, 2) or t.shape[-1] == 0 or (t.ndim == 2 and len(t) != size):
         raise ValueError(
             f"t must hold times, (T,), or a row of times for each of the {size} samples, ({size}, T); "
             f"got the shape {tuple(t.shape)}"
