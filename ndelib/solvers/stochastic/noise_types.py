@@ -39,7 +39,9 @@ def check_noise_type(method: StochasticMethod, diffusion: CheckedDiffusion, t: f
     if inside_transform() or torch.compiler.is_compiling() or torch.is_autocast_enabled(y.device.type):
         return
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        # The graph lives for a moment only: a user's hooks on what is kept (to count it, to move it) are not asked.
+        kept_as_it_is = torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, lambda saved: saved)
+        with torch.inference_mode(False), torch.enable_grad(), kept_as_it_is:
             x = y.detach().clone().requires_grad_()
             seen = look(diffusion(t, x), x)
     except RuntimeError:  # a g without derivatives, or without second ones

@@ -153,6 +153,13 @@ def test_it_leaves_no_trace() -> None:
     assert torch.equal(torch.rand(1), first)
 
 
+def test_hooks_on_saved_tensors_do_not_see_it() -> None:
+    seen: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: seen.append(x) or x, lambda x: x):
+        solve(lambda t, y: torch.sin(y), "diagonal", start(3, 2), "srk")
+    assert not seen  # nothing needs a gradient
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_non_commuting_noise_is_noticed_by_adaptive_steps_too(adaptive: bool) -> None:
     equation = Equation(NON_COMMUTING.drift["ito"], NON_COMMUTING.g, "commutative", "ito")
