@@ -270,7 +270,7 @@ def test_stiff_equations_are_solved_backwards_by_an_implicit_method_with_the_use
     def f(t, y, k):
         return -rate * (y - k * torch.cos(t)) - k * torch.sin(t)
 
-    jacobian = Recorder(lambda t, y: torch.full((1, 1), -rate, dtype=torch.float64))
+    jacobian = Recorder(lambda t, y, k: torch.full((1, 1), -rate, dtype=torch.float64))
     y0, k = leaves(vector(1.0), vector(1.0))
     y = odeint(
         f,
