@@ -33,26 +33,35 @@ LETTERS = """() => {
     for (const family in letters) letters[family] = [...new Set(letters[family])].sort().join("").trim();
     return letters;
 }"""
-SHOW = """async ([letters, family, last]) => {
-    const resort = new FontFace("LastResort", `url(/wide/${last}.ttf)`);
-    document.fonts.add(await resort.load());
+SHOW = """async ([letters, family]) => {
     const box = document.createElement("div");
     box.id = "shown-letters";
-    box.style.cssText = `font: 16px "${family}", LastResort; position: fixed; inset: 0 auto auto 0; visibility: hidden`;
+    box.style.cssText = `font: 16px "${family}"; position: fixed; inset: 0 auto auto 0; visibility: hidden`;
     box.textContent = letters;
     document.body.append(box);
     await document.fonts.load(`16px "${family}"`, letters);
     await document.fonts.ready;
 }"""
-LAST = "LastResortHE-Regular"  # it has a sign for every letter there is
+# The letters that no font has are drawn like one that is none.
+NOBODY_HAS = """([letters, family]) => {
+    const drawn = (letter) => {
+        const canvas = document.createElement("canvas");
+        canvas.width = canvas.height = 60;
+        const pen = canvas.getContext("2d");
+        pen.font = `30px "${family}"`;
+        pen.fillText(letter, 10, 40);
+        return canvas.toDataURL();
+    };
+    const none = drawn("\\u{10FFFD}");
+    return [...letters].filter((letter) => drawn(letter) === none);
+}"""
 
 MATHEMATICS = "ẋẍ λ² ∇ ∂ − ≤ ½ αβγδεθΓΔΩφ ∫∑√∞≈≠ →↦ ∘∝∈ ‖·‖ x₀xₙ xⁿ ✓✗ éüß"
 
 
 def has(page: Page, letters: str, family: str) -> bool:
-    """Say whether the fonts that the page brings have all the letters, so that none is left to the last resort."""
-    serve_fonts(page)
-    page.evaluate(SHOW, [letters, family, LAST])
+    """Say whether the fonts that the page brings have all the letters."""
+    page.evaluate(SHOW, [letters, family])
     tools = page.context.new_cdp_session(page)
     tools.send("DOM.enable")
     tools.send("CSS.enable")
@@ -61,7 +70,7 @@ def has(page: Page, letters: str, family: str) -> bool:
     used = tools.send("CSS.getPlatformFontsForNode", {"nodeId": box})["fonts"]
     tools.detach()
     page.evaluate("document.getElementById('shown-letters').remove()")
-    return not any("last" in font["familyName"].lower() for font in used) and all(font["isCustomFont"] for font in used)
+    return all(font["isCustomFont"] for font in used) and not page.evaluate(NOBODY_HAS, [letters, family])
 
 
 def serve_fonts(page: Page) -> None:
