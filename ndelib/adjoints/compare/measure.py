@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -85,6 +85,8 @@ def compare_gradients(
     """
     if repetitions < 1:
         raise ValueError(f"repetitions = {repetitions} must be at least 1")
+    if isinstance(options.get("step_at"), Iterator):
+        options["step_at"] = tuple(options["step_at"])  # once for all solves
     entries = [_read(entry) for entry in gradients]
     solves = [{"method": method, **options, **entry} for entry in entries]
     problem = Differentiable.of(f, y0, t, params, options.get("args", ()), loss or _last_squared)
