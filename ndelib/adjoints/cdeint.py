@@ -31,10 +31,11 @@ def cdeint(
 ) -> Any:
     """Solve ``dz = func(t, z) dX``, ``z(t[0]) = z0``, and return the solution at the times ``t``; differentiably.
 
-    The arguments and the result are those of torchcde. The equation is solved as dz/dt = func(t, z) dX/dt by
-    :func:`ndelib.odeint`, where ``method``, ``gradient`` and the options are described. Steps end at every
-    observation: there X has its corners, or a cubic path its kinks of higher derivatives, and a step across them has
-    neither the order of its method nor a right estimate of its error.
+    ``X``, ``func``, ``z0``, ``t`` and the result are those of torchcde; ``adjoint``, ``backend`` and the options of
+    torchdiffeq are not taken. The equation is solved as dz/dt = func(t, z) dX/dt by :func:`ndelib.odeint`, where
+    ``method``, ``gradient`` and the options are described. Steps end at every observation: there X has its corners, or
+    a cubic path its kinks of higher derivatives, and a step across them has neither the order of its method nor a right
+    estimate of its error.
 
     Args:
         X: the path, with ``derivative(t)`` -> (*, channels): :class:`ndelib.LinearInterpolation`,

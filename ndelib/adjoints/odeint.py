@@ -88,7 +88,10 @@ def odeint(
 ) -> State:
     """Solve ``dy/dt = f(t, y)``, ``y(t[0]) = y0``, and return the solution at the times ``t``; differentiably.
 
-    The arguments ``f``, ``y0``, ``t`` and the result are those of torchdiffeq. How the solve is made is said by the
+    ``f``, ``y0``, ``t`` and the result are those of torchdiffeq. Its other arguments are not: options are keywords
+    (``step_size=…`` for ``options={"step_size": …}``), the default tolerances are 1e-6 and 1e-8, there is no
+    ``event_fn`` (see :func:`ndelib.solve_ivp`), and some names mean other methods (see :func:`ndelib.methods`).
+    How the solve is made is said by the
     options of :func:`ndelib.solvers.odeint`: ``method``, ``rtol`` (1e-6), ``atol`` (1e-8), ``step_size``, ``max_step``,
     ``step_at``, ``batch``, ``args``, ``compile`` and more; see there.
 
@@ -212,6 +215,9 @@ def odeint_adjoint(
     **options: Any,
 ) -> Any:
     """Return ``odeint(f, y0, t, gradient="adjoint", …)``: torchdiffeq's spelling of it.
+
+    ``adjoint_method``, ``adjoint_rtol`` and ``adjoint_atol`` are torchdiffeq's too; ``adjoint_options`` (norms) has no
+    counterpart. Where the solution cannot be walked back this warns or raises (``deviation``), torchdiffeq goes on.
 
     Args:
         f: the vector field, as for :func:`odeint`, and so are ``y0``, ``t`` and ``method``.

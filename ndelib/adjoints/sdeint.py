@@ -56,7 +56,11 @@ def sdeint(
 ) -> Tensor:
     """Solve ``dy = f(t, y) dt + g(t, y) dW``, ``y(ts[0]) = y0``, and return the solution at the times ``ts``.
 
-    The arguments are those of torchsde. Gradients flow to ``y0`` and to the parameters of ``sde``; not through the
+    ``sde``, ``y0``, ``ts`` and the arguments up to ``dt_min`` are called and ordered as in torchsde. Not taken are
+    ``options``, ``logqp``, ``extra`` and equations that have only ``f_and_g`` or ``g_prod``; adaptive steps are for
+    methods of strong order 1; ``"srk"``, ``"milstein"`` and the others may be other formulas of the same order.
+
+    Gradients flow to ``y0`` and to the parameters of ``sde``; not through the
     path, nor through the choice of step sizes.
 
     Args:
@@ -157,7 +161,9 @@ def sdeint_adjoint(
     """Return ``sdeint(sde, y0, ts, …, gradient="adjoint")``: torchsde's spelling of it.
 
     As in :func:`ndelib.odeint_adjoint`, ``adjoint_params`` are the tensors besides ``y0`` that get a gradient, and no
-    others do; ``None`` gives one to the parameters of ``sde``.
+    others do; ``None`` gives one to the parameters of ``sde``. Unlike torchsde's it refuses Itô equations whose noise
+    depends on the state: convert them by :func:`ndelib.to_stratonovich`, or use ``gradient="checkpoint"``. It has no
+    ``adjoint_method`` and no ``adjoint_options``.
     """
     return sdeint(sde, y0, ts, *arguments, gradient="adjoint", params=Only.of(adjoint_params), **options)
 

@@ -42,7 +42,10 @@ def odeint(
 ) -> State:
     """Solve ``dy/dt = f(t, y)``, ``y(t[0]) = y0``, and return the solution at the times ``t``.
 
-    The arguments ``f``, ``y0``, ``t`` and the result are those of torchdiffeq. Gradients with respect to ``y0`` and to
+    ``f``, ``y0``, ``t`` and the result are those of torchdiffeq. Its other arguments are not: options are keywords
+    (``step_size=…`` for ``options={"step_size": …}``), the default tolerances are 1e-6 and 1e-8, there is no
+    ``event_fn`` (see :func:`ndelib.solve_ivp`), and some names mean other methods (see :func:`ndelib.methods`).
+    Gradients with respect to ``y0`` and to
     everything that ``f`` uses flow through the steps (backpropagation through the solver), not through the choice of
     their lengths.
 
