@@ -355,7 +355,8 @@ def solve_differentiably(
         from_where = [(sources or {}).get(parameter, parameter) for parameter in parameters]
         outputs = solve_with(_gradient(gradient, readout, parameters, wishes), problem.y0, from_where, ambient)
     else:
-        with torch.set_grad_enabled(gradient == "backprop" and torch.is_grad_enabled()):
+        # one time is y0 itself, whose gradient needs no backward pass
+        with torch.set_grad_enabled((gradient == "backprop" or len(times) < 2) and torch.is_grad_enabled()):
             outputs = readout.solve()
     ys = outputs[0]
     if moving is not None:
