@@ -1,5 +1,6 @@
 """What f depends on besides its arguments is on the way back as it was on the way there, or the gradient is refused."""
 
+import math
 import warnings
 
 import pytest
@@ -209,19 +210,24 @@ class Normed(nn.Module):
 @pytest.mark.parametrize("gradient", OTHERS)
 def test_batch_norm_has_the_gradient_and_the_statistics_of_backpropagation(gradient):
     # In training its output depends on the batch alone, so f is a function; statistics are those of the solve.
-    def solved(gradient):
+    def solved(gradient, step_size):
         f, (y0,) = Normed(), leaves(torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(6, 2))
-        options = {"method": METHOD[gradient], "step_size": 0.05}
-        ys = odeint(f, y0, [0.0, 0.5], gradient=gradient, deviation="ignore", **options)
+        options = {"method": method, "step_size": step_size, "gradient": gradient, "deviation": "ignore"}
+        ys = odeint(f, y0, [0.0, 0.5], **options)
         return torch.autograd.grad(total(ys), (y0, *f.parameters())), f.net[1]
 
-    found, norm = solved(gradient)
-    (expected, of_backprop) = solved("backprop")
-    kept = [i for i, g in enumerate(expected) if g.norm() > 1e-12]  # a bias before the norm does nothing
-    assert apart([found[i] for i in kept], [expected[i] for i in kept]) < (1e-10 if gradient == "checkpoint" else 0.01)
-    if gradient != "reversible":  # whose method is another
+    def off(step_size):
+        (found, norm), (expected, of_backprop) = solved(gradient, step_size), solved("backprop", step_size)
         assert norm.num_batches_tracked == of_backprop.num_batches_tracked
         assert torch.equal(norm.running_mean, of_backprop.running_mean)
+        kept = [i for i, g in enumerate(expected) if g.norm() > 1e-12]  # a bias before the norm does nothing
+        return apart([found[i] for i in kept], [expected[i] for i in kept])
+
+    method = METHOD[gradient]
+    if gradient in ("checkpoint", "reversible"):
+        assert off(0.05) < 1e-10
+    else:  # solved backwards by a method of order four, and so off by h⁴
+        assert math.log2(off(1 / 64) / off(1 / 128)) == pytest.approx(4, abs=0.5)
 
 
 @pytest.mark.parametrize("gradient", OTHERS)
