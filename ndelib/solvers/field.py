@@ -103,8 +103,9 @@ def as_autocast(x: Tensor, y: Tensor) -> Tensor:
 
     In training with mixed precision the state and its sums stay in full precision, and f alone runs in a lower one.
     """
-    lowered = torch.is_autocast_enabled(y.device.type) and x.is_floating_point() and y.is_floating_point()
-    return x.to(y.dtype) if lowered else x
+    if x.dtype == y.dtype or not torch.is_autocast_enabled(y.device.type):
+        return x
+    return x.to(y.dtype) if x.is_floating_point() and y.is_floating_point() else x
 
 
 def second_try(
