@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image
 
 from tools.pages.finish import PRELOADED, finish, finished_page, plain_tokens
+from tools.pages.rules import leave_out_rules, words_of
 
 
 def png(color: str) -> bytes:
@@ -112,3 +114,25 @@ def test_only_icons_that_a_page_shows_are_left(tmp_path: Path) -> None:
     glyphs = TTFont(static / "vendor" / "fontawesome" / "webfonts" / "fa-solid-900.woff").getBestCmap()
     assert {0xF0C9, 0xF303} <= set(glyphs)
     assert len(glyphs) < 30
+
+
+def test_rules_for_classes_that_the_site_does_not_have_are_left_out(tmp_path: Path):
+    (tmp_path / "_static" / "mathjax").mkdir(parents=True)
+    (tmp_path / "page.html").write_text('<p class="card open">')
+    (tmp_path / "_static" / "menu.js").write_text('element.classList.add("show")')
+    (tmp_path / "_static" / "mathjax" / "tex.js").write_text('"carousel"')
+    kept = [
+        "p > a:hover { color: red }",
+        ".card.show { color: red }",
+        ".card:not(.carousel) { color: red }",
+        ":is(.carousel, .card) a { color: red }",
+        r".w\/2 { color: red }",
+        "@font-face { font-family: Inter }",
+        "@media print { .open { color: red } }",
+    ]
+    dropped = [".carousel { color: red }", ".card .carousel a { color: red }", "@media print { .carousel { top: 0 } }"]
+    sheet = tmp_path / "_static" / "theme.css"
+    sheet.write_text("\n".join([*kept, *dropped, ".carousel, [href='.png'].card { color: blue }"]))
+    leave_out_rules(sheet, words_of(tmp_path))
+    same = [re.sub(r"\s", "", rule) for rule in [*kept, "[href='.png'].card { color: blue }"]]
+    assert re.sub(r"\s", "", sheet.read_text()) == "".join(same).replace("'", '"')

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.site import checks
-from tests.site.pages import CHAPTERS, PHONE, SMALL, Visit, each, every_page, new_page, visiting
+from tests.site.pages import CHAPTERS, DRAWN, PHONE, READ, SMALL, Visit, each, every_page, new_page, visiting
 from tools.pages.finish import PRELOADED
 from tools.site import HTML
 
@@ -133,6 +133,8 @@ def test_a_page_without_its_fonts_is_read_in_those_of_the_machine(browser: Brows
     context, page, _ = new_page(browser, PHONE)
     page.route("**/*.woff2", lambda route: route.abort())
     page.goto(f"{site}/{CHAPTERS[0]}", wait_until="networkidle")
+    page.evaluate(READ)  # formulas are set, and those that are too wide scroll
+    page.evaluate(DRAWN)
     assert checks.beside_the_screen(page) == []
     assert page.locator(".bd-article h1").bounding_box()["height"] > 20
     context.close()

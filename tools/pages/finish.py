@@ -1,8 +1,8 @@
 """The last touches to the built site, before anyone sees it: valid, and light to load.
 
 Sphinx and the theme write what no reader needs: pictures inside the pages, once more for every frame of a slider; an
-icon library of 1.5 MB for some twenty icons; the search index on pages that do not search; a tag around every comma of
-the code. And they repeat ids, which HTML forbids.
+icon library of 1.5 MB for some twenty icons; style rules for what the book does not have; the search index on pages
+that do not search; a tag around every comma of the code. And they repeat ids, which HTML forbids.
 """
 
 import base64
@@ -15,6 +15,9 @@ from pathlib import Path
 
 from fontTools import subset
 
+from tools.pages.rules import leave_out_rules, words_of
+
+LARGE_SHEETS = ("styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css")
 PICTURES = "_images"
 DATA_URI = re.compile(r"data:image/(png|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
 
@@ -63,7 +66,7 @@ REDIRECT = """\
 
 
 def finish(site: Path) -> None:
-    """Mend every page of ``site`` in place, take pictures out of the pages, and leave out icons that none shows."""
+    """Mend every page of ``site`` in place, take pictures out of it, leave out icons and rules that none needs."""
     icons: set[str] = set()
     plain = plain_tokens(site / "_static" / "pygments.css")
     for page in sorted(site.rglob("*.html")):
@@ -77,6 +80,9 @@ def finish(site: Path) -> None:
     _mend_excerpts(site / "_static" / "searchtools.js")
     _mend_style_of_proofs(site / "_static" / "proof.css")
     _leave_out_icons(site / "_static", icons)
+    words = words_of(site)
+    for name in LARGE_SHEETS:
+        leave_out_rules(site / "_static" / name, words)
 
 
 def finished_page(text: str, site: Path, page: Path, plain: Collection[str] = ()) -> str:

@@ -41,15 +41,16 @@ class BrownianMotion:
 
     One object is one path: whatever was asked of it, by solves with any steps or directly, in any order, the answers
     fit together, and the same question gets the same answer, bit by bit. Two objects with the same ``entropy`` are the
-    same path if their *cells* are the same:
+    same path if their *cells* are the same.
 
-    * with ``dt``, cells are given by ``t0``, ``t1``, ``dt`` and ``through``: solves with different steps may each make
-      the path anew;
-    * without ``dt``, cells are the steps of the first solve (and each interval between its times, if it is adaptive),
-      so that its noise costs no more than that of a solve without ``bm``. If first solves differ in their times or
-      steps, so do the paths: to compare steps, use one object for all solves, or give ``dt``. A path that was asked for
-      an increment before its first solve keeps the one cell (or those of ``through``) that answered, and is slow to
-      walk along in short steps.
+    With ``dt``, cells are given by ``t0``, ``t1``, ``dt`` and ``through``: solves with different steps may each make
+    the path anew.
+
+    Without ``dt``, cells are the steps of the first solve (and each interval between its times, if it is adaptive), so
+    that its noise costs no more than that of a solve without ``bm``. If first solves differ in their times or steps, so
+    do the paths: to compare steps, use one object for all solves, or give ``dt``. A path that was asked for something
+    before its first solve keeps the one cell (or those of ``through``) that answered, and is slow to walk along in
+    short steps.
 
     Args:
         t0, t1: where the path begins and ends. A time that is outside by no more than single precision would round it
