@@ -130,8 +130,8 @@ def odeint(
         adjoint_method, adjoint_rtol, adjoint_atol: with ``"adjoint"`` and ``"interpolated"``, how the backward equation
             is solved; as the forward one if ``None``. ``adjoint_atol`` is in units of the largest ∂L/∂y that comes in.
         deviation: with ``"adjoint"`` and ``"reversible"``, what to do where the state on the way back is off by more
-            than a hundred tolerances: ``"warn"`` (and raise where it is lost, but not with the fixed steps of an
-            adjoint), ``"raise"`` or ``"ignore"``.
+            than a hundred tolerances: ``"warn"`` (and raise where it is lost: with the fixed steps of an
+            adjoint, off by more than its size), ``"raise"`` or ``"ignore"``.
 
     Returns:
         The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.

@@ -107,8 +107,9 @@ class Problem:
 
     def _look_at_clock(self, step: Step) -> None:
         """Look whether f can tell the times of ``step`` apart."""
-        apart = math.copysign(self.clock.spacing(step.t1), self.piece[0] + self.piece[1] - 2 * step.t1)  # inwards
-        t, other = time_like(step.t1, step.y1), time_like(step.t1 + apart, step.y1)
+        at = min(max(step.t1, self.field.low), self.field.high)  # on the side of a jump that the solve is on
+        apart = math.copysign(self.clock.spacing(at), self.piece[0] + self.piece[1] - 2 * at)  # inwards
+        t, other = time_like(at, step.y1), time_like(at + apart, step.y1)
         y, h = step.y1.detach(), step.h
         if self.options.compile == "solve":  # this step stands for many
             h = (step.t1 - self.piece[0]) / max(1, self.statistics.steps)

@@ -159,7 +159,7 @@ def test_what_is_kept_does_not_grow_with_the_number_of_steps(method: str, gradie
             sdeint(model, y0, [0.0, 1.0], path(model, 64), method, 1 / steps, gradient=gradient)
         kept[steps] = sum(sizes)
     assert kept[16] == kept[64]
-    assert kept[16] < 100
+    assert kept[16] < 200  # with what a look at f and g holds for a moment; backpropagation keeps more for two steps
 
 
 @pytest.mark.parametrize("method", ["heun", "midpoint", "euler_heun"])

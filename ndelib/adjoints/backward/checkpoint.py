@@ -49,12 +49,12 @@ class Checkpoint:
             memory, slope = step.memory, step.f1
 
         outputs = self.readout.solve(watch, random_states(self.trail, y0) if self.random else lambda: None)
-        return outputs, [outputs[0], *saved]
+        return outputs, [outputs[0][-1].clone(), *saved]  # a copy: users may write into what they get
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Make every step again, the last first."""
-        states, *kept = saved
-        replay = Replay(self.readout, self.trail, self.parameters, cotangents, states[-1])
+        last, *kept = saved
+        replay = Replay(self.readout, self.trail, self.parameters, cotangents, last)
         end = len(kept)
         for n in reversed(range(len(self.trail))):
             memories, stages = self.counts[n]
@@ -97,12 +97,12 @@ class RecursiveCheckpoint:
         trail = self.trail = Trail(self.readout.times[0])
         done = random_states(trail, y0) if self.random else lambda: None
         outputs = self.readout.solve(lambda step: trail.add(step, problem.piece), done)
-        return outputs, [outputs[0], y0]
+        return outputs, [outputs[0][-1].clone(), y0]
 
     def backward(self, saved: Sequence[Tensor], cotangents: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor | None]]:
         """Go back from the last step, over states that are made again and kept where it saves most."""
-        states, y0 = saved
-        replay = Replay(self.readout, self.trail, self.parameters, cotangents, states[-1])
+        last, y0 = saved
+        replay = Replay(self.readout, self.trail, self.parameters, cotangents, last)
         steps = len(self.trail)
         if steps:
             slots = max(1, math.ceil(math.log2(steps))) if self.slots == "log" else self.slots

@@ -129,7 +129,7 @@ class Adjoint:
         y, a = self.parts(z)
         options = self.problem.options
         there = self.states[self.readout.times.index(t)]
-        check_deviation(y, there, options.rtol, options.atol, t, self.how.deviation, fatal=self.adaptive)
+        check_deviation(y, there, options.rtol, options.atol, t, self.how.deviation, coarse=not self.adaptive)
         return a
 
     def passed(self, step: Step) -> None:

@@ -5,7 +5,6 @@ shrank like exp(−λt) on the way there grow like exp(λt) on the way back. The
 another curve, and gives the gradient of something else.
 """
 
-import math
 import warnings
 from typing import Literal
 
@@ -23,6 +22,8 @@ WARN_AT = 100.0
 """tolerances: what global errors of a forward and a backward solve explain without an instability"""
 FAIL_AT = 1e-2
 """of the size of the state: a gradient along such a curve has no digits to speak of"""
+LOST_AT = 1.0
+"""the same where the user chose the length of steps, who may mean them to be coarse: nothing of the state is left"""
 
 ADVICE = (
     "Use gradient='checkpoint' (the gradient of backpropagation, one state a step) or 'interpolated', a reversible "
@@ -38,15 +39,15 @@ def check_deviation(
     t: float,
     policy: Policy,
     gradient: str = "adjoint",
-    fatal: bool = True,
+    coarse: bool = False,
 ) -> None:
     """Compare the state ``found`` on the way back with the one that was ``there`` on the way there, both (*).
 
     Raises:
         AdjointError: they differ by more than a hundred tolerances in some component and, as a whole, by more than a
-            hundredth of the size of the state. With ``policy="raise"`` one of the two is enough (and ten tolerances
-            beside a hundredth); ``"warn"`` gives an :class:`AdjointWarning` there, and everywhere if not ``fatal``:
-            steps of a length that the user chose may be meant to be coarse.
+            hundredth of the size of the state, or by all of it if steps may be meant to be ``coarse``. With
+            ``policy="raise"`` one of the two is enough (and ten tolerances beside a hundredth); ``"warn"`` gives an
+            :class:`AdjointWarning` there.
     """
     if policy == "ignore" or found.numel() == 0:
         return
@@ -61,8 +62,7 @@ def check_deviation(
         f"by {difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} "
         f"of the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
     )
-    lost = not (relative <= FAIL_AT or tolerances <= WARN_AT) and (fatal or not math.isfinite(relative))
-    if policy == "raise" or lost:
+    if policy == "raise" or not (relative <= (LOST_AT if coarse else FAIL_AT) or tolerances <= WARN_AT):
         raise AdjointError(message, t=t, h=0.0)
     warnings.warn(message, AdjointWarning, stacklevel=2)
 

@@ -61,5 +61,5 @@ class StochasticAdjoint(Adjoint):
         y, a = self.parts(z)
         there = self.states[self.readout.times.index(t)]
         size = float(there.abs().max()) if there.numel() else 0.0
-        check_deviation(y, there, OFF, OFF * size, t, self.how.deviation, fatal=self.adaptive)
+        check_deviation(y, there, OFF, OFF * size, t, self.how.deviation, coarse=not self.adaptive)
         return a
