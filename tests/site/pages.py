@@ -66,6 +66,8 @@ def visiting(browser: Browser, site: str, name: str) -> Iterator[Visit]:
     page.on("request", hear)
     page.goto(f"{site}/{name}", wait_until="networkidle")
     page.evaluate(READ)
+    # A colour or a place that is still on its way to another is none that a reader reads.
+    page.add_style_tag(content="*, ::before, ::after { transition: none !important }")
     page.wait_for_load_state("networkidle")
     page.remove_listener("request", hear)
     yield visit

@@ -109,6 +109,33 @@ def test_the_graph_shows_the_way_to_a_chapter_by_mouse_and_by_keyboard(browser: 
         assert set(page.evaluate(marked)) == way(8)
 
 
+# --- Menus --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "name"), [("primary", "Contents"), ("secondary", "Summary")])
+def test_on_a_phone_a_button_opens_the_menu_and_escape_closes_it(browser: Browser, site: str, side: str, name: str):
+    for page, _ in opened(browser, f"{site}/{CHAPTERS[0]}", PHONE):
+        entry = page.locator(f"#pst-{side}-sidebar-modal").get_by_role("link", name=name, exact=True)
+        assert entry.count() == 0
+        page.locator(f".{side}-toggle").locator("visible=true").first.click()
+        entry.wait_for(state="visible")
+        box = entry.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE[0]
+        page.keyboard.press("Escape")
+        page.locator(f"#pst-{side}-sidebar-modal").wait_for(state="hidden")
+
+
+def test_on_a_desk_a_button_takes_the_menu_away_and_brings_it_back(browser: Browser, site: str):
+    for page, _ in opened(browser, f"{site}/{CHAPTERS[0]}"):
+        menu, button = page.locator("#pst-primary-sidebar"), page.locator(".primary-toggle").locator("visible=true")
+        assert menu.bounding_box()["x"] == 0
+        button.first.click()
+        page.wait_for_function("document.querySelector('#pst-primary-sidebar').getBoundingClientRect().right <= 0")
+        button.first.click()
+        page.wait_for_function("document.querySelector('#pst-primary-sidebar').getBoundingClientRect().left === 0")
+
+
 # --- Chapters -----------------------------------------------------------------------------------------------------
 
 

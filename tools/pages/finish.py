@@ -32,6 +32,8 @@ REPAIRS = [
     (re.compile(r'<(i|span) class="(?=[^"]*\bfa[srb-])'), r'<\1 aria-hidden="true" class="'),
     # The theme's button that unfolds the pages below another one has an icon and no name.
     (re.compile(r'<summary>(?=<span class="toctree-toggle")'), '<summary aria-label="The pages below this one">'),
+    # The theme's scripts give only the first of these buttons its work, and that is in the top bar, which is hidden.
+    (re.compile(r'class="pst-navbar-icon sidebar-toggle (?:primary|secondary)-toggle"'), 'class="pst-navbar-icon"'),
     # Sphinx writes a field of several paragraphs, such as what a function returns, as paragraphs inside of one.
     (re.compile(r"<p>(?=<p>)"), ""),
     (re.compile(r"(?<=</p>)\s*</p>"), ""),
