@@ -108,6 +108,20 @@ def as_autocast(x: Tensor, y: Tensor) -> Tensor:
     return x.to(y.dtype) if x.is_floating_point() and y.is_floating_point() else x
 
 
+def checked_parts(dy: Any, shapes: Sequence[tuple[int, ...]], y: Tensor, of: str) -> list[Tensor]:
+    """Return what a field of tuples gave, as a list in the dtype of ``y``; ``ValueError`` if it has not ``shapes``.
+
+    ``of``: what has these shapes, for the message.
+    """
+    if (
+        not isinstance(dy, (tuple, list))
+        or not all(isinstance(part, Tensor) for part in dy)
+        or [tuple(part.shape) for part in dy] != shapes
+    ):
+        raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of {of}, {shapes}")
+    return [as_autocast(part, y) for part in dy]
+
+
 def second_try(
     f: Callable[..., Any], failure: RuntimeError, t: Any, y: Tensor, args: Sequence[Any]
 ) -> tuple[Callable[..., Any], Any]:

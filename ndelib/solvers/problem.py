@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ndelib.solvers.clock import Clock
-from ndelib.solvers.field import CheckedField, as_autocast
+from ndelib.solvers.field import CheckedField, checked_parts
 from ndelib.solvers.loops.adaptive import adaptive_steps
 from ndelib.solvers.loops.compiled import check_compilable, compiled_step, compiled_steps
 from ndelib.solvers.loops.fixed_step import fixed_steps
@@ -175,14 +175,7 @@ class Problem:
         shapes = [tuple(part.shape) for part in self.parts]
 
         def field(t: Tensor, y: Tensor, *args: Any) -> Tensor:
-            dy = f(t, self.unflatten(y), *args)
-            if (
-                not isinstance(dy, (tuple, list))
-                or not all(isinstance(part, Tensor) for part in dy)
-                or [tuple(part.shape) for part in dy] != shapes
-            ):
-                raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y0, {shapes}")
-            return flatten(tuple(as_autocast(part, y) for part in dy), "f(t, y)")
+            return flatten(tuple(checked_parts(f(t, self.unflatten(y), *args), shapes, y, "y0")), "f(t, y)")
 
         return field
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ndelib.solvers.field import as_autocast
+from ndelib.solvers.field import checked_parts
 from ndelib.solvers.options import check_state
 
 
@@ -55,13 +55,6 @@ class SideBySide:
         def field(t: Tensor, y: Tensor, *args: Any) -> Tensor:
             n = len(y)
             dy = f(t.reshape(n, *[1] * (self.ndim - 1)), self.split(y), *args)
-            shapes = [(n, *shape) for shape in self.shapes]
-            if (
-                not isinstance(dy, (tuple, list))
-                or not all(isinstance(part, Tensor) for part in dy)
-                or [tuple(part.shape) for part in dy] != shapes
-            ):
-                raise ValueError(f"f(t, y) must return a tuple of tensors with the shapes of y, {shapes}")
-            return self._join([as_autocast(part, y) for part in dy])
+            return self._join(checked_parts(dy, [(n, *shape) for shape in self.shapes], y, "y"))
 
         return field
