@@ -123,19 +123,19 @@ def test_the_hero_is_kept_until_something_changes(tmp_path: Path, monkeypatch: p
 
 
 def test_the_length_counts_words_formulas_and_shown_code_until_the_exercises() -> None:
-    prose = "word " * 160
-    displays = "$$x$$ (eq-a)\n\n" * 5
+    prose = "word " * 100
+    displays = "$$x$$ (eq-a)\n\n" * 4
     hidden = new_code_cell("x = 1\n" * 900, metadata={"tags": ["hide-input"]})
     notebook = a_chapter(prose, displays, ":::{prf:theorem} T\n:label: a\n:::", "<details>" + prose + "</details>")
-    notebook.cells += [hidden, new_code_cell("x = 1\n\n" * 60)]
+    notebook.cells += [hidden, new_code_cell("x = 1\n\n" * 40)]
     notebook.cells.append(new_markdown_cell(f"## Exercises\n\n:::{{exercise}}\n{prose}\n:::\n\n:::{{exercise}}\n:::"))
     measured = length(notebook)
-    assert (measured.text, measured.code, measured.exercises) == (2, 2, 2)
+    assert (measured.text, measured.code, measured.exercises) == (3, 2, 2)
 
 
 @pytest.mark.parametrize("path", all_chapters(), ids=lambda path: path.stem)
-def test_the_estimate_agrees_with_the_half_hour_that_a_chapter_promises(path: Path) -> None:
-    assert 20 <= length(read_notebook(path)).text <= 40
+def test_a_chapter_is_read_in_an_hour_or_two(path: Path) -> None:
+    assert 40 <= length(read_notebook(path)).text <= 110
 
 
 def test_the_header_tells_when_and_by_what_and_offers_the_notebook_and_the_assignment() -> None:

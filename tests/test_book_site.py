@@ -39,6 +39,17 @@ def test_the_site_shows_claims_without_the_data_behind_them() -> None:
     assert claims_in(notebook) == [CLAIM], "the executed notebook itself must keep them"
 
 
+def test_folded_code_says_what_it_is_for() -> None:
+    notebook = executed_notebook()
+    folded = notebook.cells[1]
+    folded.metadata["tags"] = ["hide-input"]
+    assert without_claim_data(notebook).cells[1].metadata["mystnb"]["code_prompt_show"] == "How this is measured"
+    folded.outputs[0].data = {"text/html": '<figure class="nde-figure">'}
+    assert without_claim_data(notebook).cells[1].metadata["mystnb"]["code_prompt_show"] == "How this is drawn"
+    folded.metadata["tags"] = []
+    assert "mystnb" not in without_claim_data(notebook).cells[1].metadata
+
+
 def test_the_processor_has_a_name_on_every_system(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: A fast one\n")
     assert processor(tmp_path / "cpuinfo") == "A fast one"

@@ -27,12 +27,31 @@ def claims_in(notebook: NotebookNode) -> list[dict[str, str]]:
 
 
 def without_claim_data(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy of an executed notebook that shows its claims but has no data that Sphinx does not know."""
+    """Return a copy of an executed notebook that shows its claims but has no data that Sphinx does not know.
+
+    Folded code says what it is for: a reader who doubts a claim finds there how the number was measured.
+    """
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop(MIME_TYPE, None)
+        data = [output.get("data", {}) for output in cell.get("outputs", [])]
+        if "hide-input" in cell.metadata.get("tags", []):
+            cell.metadata["mystnb"] = _prompts(cell.metadata["tags"], data) | cell.metadata.get("mystnb", {})
+        for content in data:
+            content.pop(MIME_TYPE, None)
     return notebook
+
+
+def _prompts(tags: list[str], outputs: list[dict[str, str]]) -> dict[str, str]:
+    """Return what stands over the folded code of a cell, in the words of MyST-NB's options."""
+    if any(MIME_TYPE in output for output in outputs):
+        words = "How this is measured"
+    elif "setup" in tags:
+        words = "Set up"
+    elif any("nde-figure" in output.get("text/html", "") for output in outputs):
+        words = "How this is drawn"
+    else:
+        words = "The code of this cell"
+    return {"code_prompt_show": words, "code_prompt_hide": words}
 
 
 def escape(text: str) -> str:
