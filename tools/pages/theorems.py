@@ -85,7 +85,7 @@ def section_of(function: str, notebook: NotebookNode) -> str | None:
     heading = ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            heading = [heading, *re.findall(r"^## +(.+)$", cell.source, re.MULTILINE)][-1]
+            heading = [heading, *re.findall(r"^#{2,3} +(.+)$", cell.source, re.MULTILINE)][-1]
         elif re.search(rf"^def {function}\(", cell.source, re.MULTILINE):
             return heading
     return None
