@@ -11,13 +11,16 @@ from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
 from tools.grading.items import analyse
 from tools.grading.pages import feedback
-from tools.grading.report import Line
+from tools.grading.report import NOTHING, Line, table
 from tools.grading.results import Results, digest
 from tools.grading.roster import Student, entries, read_roster
 from tools.grading.similarity import similar
 from tools.grading.submissions import Submission
 
-NAMES = {"s1": "Zoë Müller", "s12": "Ann Lee", "a.b@c.org": "Bo", "s3": "José da Silva"}
+NAMES = {
+    **{"s1": "Zoë Müller", "s12": "Ann Lee", "a.b@c.org": "Bo", "s3": "José da Silva"},
+    **{"77": "Wei Long Chan", "80": "Long Chan"},
+}
 CLASS = [Student(number, name) for number, name in NAMES.items()]
 
 
@@ -44,6 +47,22 @@ def submitted(tmp_path: Path, *names: str) -> list[Submission]:
         ("josédasilva_1.ipynb", "s3"),
         ("notebook.ipynb", None),
         ("s1 and s12.ipynb", None),
+        ("Ann Lee_77_assignsubmission_file/answer s1.ipynb", "s12"),  # a classmate's number, then her name
+        ("Ann Lee_77_assignsubmission_file/Zoë Müller.ipynb", "s12"),
+        ("Ann Lee_77_assignsubmission_file_Zoë Müller.ipynb", "s12"),
+        ("leeann_4711_99_s1.ipynb", "s12"),
+        ("leeann_late_4711_99_s1.ipynb", "s12"),
+        ("Ann Lee/Zoë Müller.ipynb", "s12"),
+        ("group 3/s12/x.ipynb", "s12"),
+        ("Joann Leeson_78_assignsubmission_file/x.ipynb", None),  # whole words
+        ("Joann Leeson.ipynb", None),
+        ("Nobody Known_80_assignsubmission_file/x.ipynb", None),  # a participant's number is no id
+        ("Participant_80_assignsubmission_file/x.ipynb", None),
+        ("Bo_80_assignsubmission_file/x.ipynb", "a.b@c.org"),
+        ("bo it.ipynb", None),
+        ("a b s1.ipynb", "s1"),
+        ("Wei Long Chan.ipynb", "77"),  # and not the Long Chan in it
+        ("Chan Long.ipynb", "80"),
     ],
 )
 def test_a_file_finds_its_owner(tmp_path: Path, name, owner):
@@ -55,7 +74,7 @@ def test_a_file_finds_its_owner(tmp_path: Path, name, owner):
 def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
     files = submitted(tmp_path, "s1 first.ipynb", "s1 second.ipynb", "stranger.ipynb")
     found = entries(files, CLASS)
-    assert [entry.student.id if entry.student else None for entry in found] == ["s1", "s12", "a.b@c.org", "s3", None]
+    assert [entry.student.id if entry.student else None for entry in found] == [*NAMES, None]
     assert found[0].submission is files[1]  # the last one
     assert list(found[0].earlier) == [files[0]]
     assert found[1].submission is None
@@ -64,16 +83,50 @@ def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
     assert found[0].hours_late(None) == 0.0
 
 
+def test_what_is_not_certain_is_listed_and_not_decided(tmp_path: Path):
+    names = "s1 and s12.ipynb", "Ann Lee_80_assignsubmission_file/Zoë Müller.ipynb"
+    found = {entry.student.id if entry.student else "": entry for entry in entries(submitted(tmp_path, *names), CLASS)}
+    assert found["s1"].submission is None  # and the line of the one whom two files name says both
+    assert found["s1"].notes == [
+        "`s1 and s12.ipynb` may be of Zoë Müller (s1) or Ann Lee (s12): nobody gets it",
+        f"`{names[1]}`, which counts for Ann Lee (s12), names this student too",
+    ]
+    assert found["s12"].submission
+    assert found["s12"].submission.name == names[1]
+    assert found["s12"].notes[1] == f"`{names[1]}` names Zoë Müller (s1) too"
+    assert found[""].notes == ["it may be of Zoë Müller (s1) or Ann Lee (s12): nobody gets it"]
+    row = Line(found["s1"], {**NOTHING, "status": "missing"}, 0.0)
+    assert "may be of Zoë Müller (s1) or Ann Lee (s12)" in table([row], QUESTIONS)
+    twins = [Student("1", "Ann Lee"), Student("2", "Lee Ann")]
+    assert [len(entry.notes) for entry in entries(submitted(tmp_path, "Ann Lee.ipynb"), twins)] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [("Name\nZoë\n", "no column"), ("id\n1\n1\n", "names 1 twice"), (None, "cannot be read")],
+    ("content", "says"),
+    [
+        (b"Name\nZo\n", "no column"),
+        (b"", "no column"),
+        (b"id\n1\n1\n", "names 1 twice"),
+        (b"id\nS1\ns1\n", "names S1 twice"),
+        (None, "cannot be read"),
+        ("id,name\n1,Zoë\n".encode("cp1252"), "one alphabet.*save it again as CSV UTF-8"),
+        ("id,name\n1,Zoë\n".encode("utf-16"), "UTF-16, not in UTF-8: save it again as CSV UTF-8"),
+        (b'id,name\n1,"' + b"x" * 200_000, "no CSV file"),
+    ],
 )
-def test_a_bad_class_list_is_told(tmp_path: Path, text, says):
+def test_a_bad_class_list_is_told(tmp_path: Path, content, says):
     path = tmp_path / "class.csv"
-    if text:
-        path.write_text(text, encoding="utf-8")
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(Problem, match=says):
         read_roster(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_class_list_may_be_parted_by_other_signs_and_have_short_lines(tmp_path: Path, delimiter: str):
+    path = tmp_path / "class.csv"
+    path.write_text(f'name{delimiter}id\n"Lee\nAnn"{delimiter}1\nBo\n\n'.replace("\n", "\r\n"), newline="")
+    assert read_roster(path) == [Student("1", "Lee\r\nAnn")]
 
 
 def test_a_class_list_of_a_learning_management_system(tmp_path: Path):

@@ -41,7 +41,7 @@ class Line:
     @property
     def message(self) -> str:
         """Return the first things to know about the submission: what cost an answer, and the first error."""
-        notes = [*self.outcome["undone"], *self.outcome["errors"][:1]]
+        notes = [*self.entry.notes, *self.outcome["undone"], *self.outcome["errors"][:1]]
         if self.entry.earlier:
             notes.append(f"{len(self.entry.earlier)} earlier or other files are not counted")
         return "; ".join(notes)

@@ -1,8 +1,10 @@
 """The class list: whose a file is, who handed in nothing, who was late."""
 
 import csv
+import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +16,12 @@ from tools.grading.submissions import Submission
 ID_COLUMNS = ("id", "student id", "student", "username", "sis user id", "id number")
 NAME_COLUMNS = ("name", "full name", "student name")
 FIRST, LAST = ("first name", "firstname", "given name"), ("last name", "lastname", "surname", "family name")
+LONGEST = 12
+"""How many words in a row are looked up, as an id or as a name."""
+# What a system has written, and what the student has chosen. The number in Moodle's is that of a participant in a
+# course, an id of nobody.
+_MOODLE = re.compile(r"(?P<system>.*)_\d+_assignsubmission_[a-z]+_?(?P<chosen>.*)")
+_CANVAS = re.compile(r"(?P<system>[^\W\d_]+(?:_late)?_\d+)_(?P<chosen>\d+_.+)")
 
 
 @dataclass(frozen=True)
@@ -23,14 +31,21 @@ class Student:
     id: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})" if self.name else self.id
+
 
 @dataclass
 class Entry:
-    """What becomes of one student, or of one file that belongs to none: ``submission`` is the one that counts."""
+    """What becomes of one student, or of one file that belongs to none: ``submission`` is the one that counts.
+
+    ``notes`` say what is not certain about whose a file is, for the lecturer to decide.
+    """
 
     student: Student | None
     submission: Submission | None
     earlier: Sequence[Submission] = ()
+    notes: Sequence[str] = ()
 
     def hours_late(self, deadline: datetime | None) -> float:
         """Return by how many hours the file that counts is late; 0.0 if it is not, or there is no deadline."""
@@ -43,15 +58,24 @@ def read_roster(path: Path) -> list[Student]:
     """Read a class list: CSV, as every learning-management system exports it, with a column for the id.
 
     Raises:
-        Problem: the file is missing, has no such column, or names an id twice.
+        Problem: the file is missing or in another encoding than UTF-8, has no such column, or names an id twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
         raise Problem(f"{path} cannot be read: {error}") from None
-    dialect = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
-    lines = [{(key or "").strip().lower(): (value or "") for key, value in line.items() if isinstance(value, str)}
-             for line in csv.DictReader(text.splitlines(), delimiter=dialect)]  # fmt: skip
+    except UnicodeDecodeError:
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        found = "in UTF-16" if wide else "in an encoding of one alphabet, perhaps cp1252"
+        raise Problem(f"{path} is {found}, not in UTF-8: save it again as CSV UTF-8, as Excel calls it") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        lines = [{(key or "").strip().lower(): value for key, value in line.items() if isinstance(value, str)}
+                 for line in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)]  # fmt: skip
+    except csv.Error as error:
+        raise Problem(f"{path} is no CSV file: {error}") from None
     columns = lines[0].keys() if lines else set()
     number = next((column for column in ID_COLUMNS if column in columns), None)
     if number is None:
@@ -60,51 +84,111 @@ def read_roster(path: Path) -> list[Student]:
     for line in lines:
         parts = [line[column] for group in (FIRST, LAST) for column in group if line.get(column)]
         name = next((line[column] for column in NAME_COLUMNS if line.get(column)), " ".join(parts))
-        if line[number].strip():
+        if line.get(number, "").strip():
             students.append(Student(line[number].strip(), name.strip()))
-    twice = {student.id for student in students if [other.id for other in students].count(student.id) > 1}
+    counts = Counter(_plain(student.id) for student in students)
+    twice = [student.id for student in students if counts[_plain(student.id)] > 1]
     if twice:
         raise Problem(f"{path} names {min(twice)} twice")
     return students
 
 
 def entries(submissions: Sequence[Submission], students: Sequence[Student] | None) -> list[Entry]:
-    """Give every student a submission, the last one handed in, and every other file an entry of its own."""
+    """Give every student a submission, the last one handed in, and every other file an entry of its own.
+
+    A file that may be of several students is nobody's, and each of them is told so.
+    """
     if students is None:
         return [Entry(None, submission) for submission in submissions]
     by_student: dict[str, list[Submission]] = {student.id: [] for student in students}
+    notes: dict[str, list[str]] = {student.id: [] for student in students}
     unknown = []
+    finder = _Finder(students)
     for submission in submissions:
-        owners = _owners(submission.name, students)
+        owners, others = finder.named_in(submission.name)
         if len(owners) == 1:
             by_student[owners[0].id].append(submission)
+            if others:
+                notes[owners[0].id].append(f"`{submission.name}` names {_either(others)} too")
+            for student in others:
+                notes[student.id].append(f"`{submission.name}`, which counts for {owners[0]}, names this student too")
         else:
-            unknown.append(Entry(None, submission))
+            why = [f"it may be of {_either(owners)}: nobody gets it"] if owners else []
+            unknown.append(Entry(None, submission, notes=why))
+            for student in owners:
+                notes[student.id].append(f"`{submission.name}` may be of {_either(owners)}: nobody gets it")
     found = []
     for student in students:
         # A file that is a notebook before one that is not, and of several the last.
         mine = sorted(by_student[student.id], key=lambda one: (not one.status, one.handed_in, one.name))
-        found.append(Entry(student, mine[-1] if mine else None, mine[:-1]))
+        found.append(Entry(student, mine[-1] if mine else None, mine[:-1], notes[student.id]))
     return [*found, *unknown]
 
 
-def _owners(name: str, students: Sequence[Student]) -> list[Student]:
-    """Return whose id is a whole word of a path; if nobody's, whose name is in it."""
-    path = _plain(name)
-    words = set(re.findall(r"[^\W_]+(?:[.@-][^\W_]+)*", path)) | set(re.findall(r"[^\W_]+", path))
-    owners = [student for student in students if _plain(student.id) in words]
-    if owners:
-        return owners
-    squeezed = re.sub(r"[\W_]+", "", path)
-    return [student for student in students if any(form in squeezed for form in _forms(student.name))]
+class _Finder:
+    """Finds whom of a class a path names."""
+
+    def __init__(self, students: Sequence[Student]):
+        self._by_id: dict[str, list[Student]] = {}
+        self._by_name: dict[str, list[Student]] = {}
+        self._by_one_word: dict[str, list[Student]] = {}
+        for student in students:
+            self._by_id.setdefault(" ".join(_words(student.id)), []).append(student)
+            table = self._by_name if len(_words(student.name)) > 1 else self._by_one_word
+            for form in _forms(student.name):
+                table.setdefault(form, []).append(student)
+
+    def named_in(self, path: str) -> tuple[list[Student], list[Student]]:
+        """Return whose a file is, and whom its path names besides.
+
+        The outermost folder that names somebody decides, since a student chooses no more than the name of the file. If
+        it names several, it is not known whose the file is.
+        """
+        named = [found for part in _parts(path) if (found := self._named(part))]
+        owners = named[0] if named else []
+        others = {student.id: student for found in named[1:] for student in found if student not in owners}
+        return owners, list(others.values())
+
+    def _named(self, part: str) -> list[Student]:
+        """Return whose id stands in a part of a path; if nobody's, whose name, one of one word if it is all."""
+        words = _words(part)
+        found = _look_up(words, " ", self._by_id) or _look_up(words, "", self._by_name)
+        return found or (self._by_one_word.get(words[0], []) if len(words) == 1 else [])
 
 
-def _forms(name: str) -> list[str]:
+def _look_up(words: list[str], between: str, table: dict[str, list[Student]]) -> list[Student]:
+    """Return whom whole words in a row name; what stands within a longer row that names somebody does not count."""
+    rows = {
+        (start, end): table[text]
+        for start in range(len(words))
+        for end in range(start + 1, min(start + LONGEST, len(words)) + 1)
+        if (text := between.join(words[start:end])) in table
+    }
+    longest = [row for row in rows if not any(o != row and o[0] <= row[0] and row[1] <= o[1] for o in rows)]
+    return list({student.id: student for row in longest for student in rows[row]}.values())
+
+
+def _parts(path: str) -> list[str]:
+    """Return the parts of a path that may say whose a file is, the outermost first, in one spelling."""
+    parts: list[str] = []
+    for part in _plain(path).split("/"):
+        system = _MOODLE.fullmatch(part) or _CANVAS.fullmatch(part)
+        parts += system.groups() if system else [part]
+    return parts
+
+
+def _either(students: Sequence[Student]) -> str:
+    return " or ".join(map(str, students)) if len(students) < 5 else f"{students[0]} or {len(students) - 1} others"
+
+
+def _forms(name: str) -> set[str]:
     """Return a name as file names have it: first name first or last, without anything between."""
-    words = re.findall(r"[^\W_]+", _plain(name))
-    if len(words) < 2:
-        return []
-    return ["".join(words), "".join([words[-1], *words[:-1]]), "".join([*words[1:], words[0]])]
+    words = _words(name)
+    return {"".join(words), "".join([*words[-1:], *words[:-1]]), "".join([*words[1:], *words[:1]])} - {""}
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", _plain(text))
 
 
 def _plain(text: str) -> str:
