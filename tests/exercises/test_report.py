@@ -1,17 +1,19 @@
 """The class list, the item analysis and the similarity of submissions."""
 
+import csv
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nbformat.v4 import new_notebook
 
 from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
 from tools.grading.items import analyse
 from tools.grading.pages import feedback
-from tools.grading.report import NOTHING, Line, table
+from tools.grading.report import NOTHING, Line, table, write_report
 from tools.grading.results import Results, digest
 from tools.grading.roster import Student, entries, read_roster
 from tools.grading.similarity import similar
@@ -127,6 +129,44 @@ def test_a_class_list_may_be_parted_by_other_signs_and_have_short_lines(tmp_path
     path = tmp_path / "class.csv"
     path.write_text(f'name{delimiter}id\n"Lee\nAnn"{delimiter}1\nBo\n\n'.replace("\n", "\r\n"), newline="")
     assert read_roster(path) == [Student("1", "Lee\r\nAnn")]
+
+
+def test_without_a_verdict_there_is_no_total(tmp_path: Path):
+    (entry,) = entries(submitted(tmp_path, "x.ipynb"), None)
+    right = outcome(True, True, True)
+    zeros = {**right, "scores": dict.fromkeys(right["scores"], 0.0)}
+    found = {}
+    for status in ("graded", "time limit", "crashed", "missing", "not a notebook", "wrong assignment"):
+        row = Line(entry, {**zeros, "status": status}, 0.0)
+        (found[status],) = csv.DictReader(table([row], QUESTIONS).splitlines())
+        write_report(tmp_path / "out", "Assignment 01", [row], QUESTIONS, new_notebook())
+        (page,) = (tmp_path / "out" / "feedback").glob("*.html")
+        assert ("0 of 9 points" in page.read_text(encoding="utf-8")) == (status in ("graded", "time limit"))
+    assert [line["total"] for line in found.values()] == ["0", "0", "", "", "", ""]
+    assert [line["q2"] for line in found.values()] == ["0", "0", "", "", "", ""]
+    assert {line["max"] for line in found.values()} == {"9"}
+
+
+@pytest.mark.parametrize("delimiter", list(",;\t|"))
+@pytest.mark.parametrize("sign", list("=+-@＝"))
+def test_no_cell_is_a_formula_wherever_a_spreadsheet_parts_a_line(tmp_path: Path, delimiter: str, sign: str):
+    name = f'{sign}1+1;{sign}cmd(), {sign}A1\t{sign}x|{sign}y ";{sign}z"'
+    (entry,) = entries(submitted(tmp_path, name), None)
+    failed = {**outcome(False, True, True), "errors": [f"stopped with x;{sign}1"], "status": "graded"}
+    text = table([Line(entry, failed, 0.0)], QUESTIONS)
+    for line in csv.reader(text.splitlines(), delimiter=delimiter):
+        assert not [cell for cell in line if cell.strip().strip('"').startswith(sign)], line
+
+
+def test_control_characters_of_a_name_are_written_out(tmp_path: Path):
+    name = "\x1b]0;OWNED\x07\x1b[2J\r\u202egpj.ipynb"
+    (entry,) = entries(submitted(tmp_path, name), None)
+    rows = [Line(entry, outcome(True, True, True), 0.0)]
+    write_report(tmp_path / "out", "Assignment 01", rows, QUESTIONS, new_notebook())
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    text = "".join(path.read_bytes().decode("utf-8") + path.name for path in written)
+    assert not set(text) & set("\x1b\x07\r\u202e")
+    assert "\\x1b]0;OWNED" in text
 
 
 def test_a_class_list_of_a_learning_management_system(tmp_path: Path):

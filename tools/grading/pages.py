@@ -25,6 +25,10 @@ td.number { text-align: right; }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
+# All but tab and line feed, the signs that turn the direction of what follows, and halves of characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 def page(title: str, body: str) -> str:
     """Return a whole page around ``body``."""
     return (
@@ -39,15 +43,13 @@ def feedback(title: str, who: str, outcome: dict[str, Any], questions: Sequence[
     """Return a student's page: points, and what every failed test teaches.
 
     Of a hidden test it shows the author's hint alone. Its message would show its data, and a submission may have put
-    into an error whatever its functions were called with.
+    into an error whatever its functions were called with. Without ``questions``, nothing was graded, it has no points.
     """
     total = sum(question["points"] for question in questions)
     earned = sum(outcome["scores"].get(question["name"], 0.0) for question in questions)
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(who)}</p>",
-        f"<p><strong>{earned:g} of {_points(total)}</strong></p>",
-    ]
+    parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(visible(who))}</p>"]
+    if questions:
+        parts.append(f"<p><strong>{earned:g} of {_points(total)}</strong></p>")
     if note:
         parts.append(f"<p>{_text(note)}</p>")
     happened = [*outcome["undone"], *outcome["errors"]]
@@ -134,6 +136,11 @@ def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
 
 
+def visible(text: str) -> str:
+    """Return text whose control characters are written out: they move a cursor, colour a terminal, turn the reading."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _text(text: str) -> str:
     """Plain text as HTML: escaped, line breaks kept, `code` set as code."""
-    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(text)).replace("\n", "<br>")
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", escape(visible(text))).replace("\n", "<br>")

@@ -15,12 +15,15 @@ from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
 from tools.grading.items import analyse
-from tools.grading.pages import class_report, feedback
+from tools.grading.pages import class_report, feedback, visible
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
 from tools.grading.similarity import Pair, similar
 
 NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
+_FORMULA = re.compile(r"""(^|[,;|"])(\s*[=+@＝＋－＠-])""")
+HAS_POINTS = ("graded", "time limit")
+"""The statuses of submissions whose tests were run. A total of 0 elsewhere would be a mark that nobody has given."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,16 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
     for row in rows:
         student, submission = row.entry.student, row.entry.submission
         points = [row.outcome["scores"].get(name, 0.0) for name in names]
+        shown = [f"{number:g}" for number in (sum(points), total, *points)]
+        if row.outcome["status"] not in HAS_POINTS:
+            shown = ["", f"{total:g}", *("" for _ in names)]
         writer.writerow(
             [
                 *(_cell(part) for part in (student.id if student else "", student.name if student else "")),
                 _cell(submission.name if submission else ""),
                 row.outcome["status"],
                 f"{row.late_h:.1f}" if row.late_h else "",
-                *(f"{number:g}" for number in (sum(points), total, *points)),
+                *shown,
                 _cell(row.message),
             ]
         )
@@ -85,9 +91,11 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: a submission may choose its file's name and its errors."""
-    text = " ".join(text.split())[:500]
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    """Return text that no spreadsheet takes for a formula: a submission may choose its file's name and its errors.
+
+    A spreadsheet may part a line at other signs than at commas, so a cell may begin after any of them.
+    """
+    return _FORMULA.sub(r"\1'\2", visible(" ".join(text.split()))[:500])
 
 
 def write_report(
@@ -106,7 +114,8 @@ def write_report(
         who = " · ".join(
             part for part in (_who(row), row.entry.submission.name if row.entry.submission else "") if part
         )
-        write_whole(pages / f"{_file_name(row.label, used)}.html", feedback(title, who, row.outcome, questions, note))
+        shown = questions if row.outcome["status"] in HAS_POINTS else []
+        write_whole(pages / f"{_file_name(row.label, used)}.html", feedback(title, who, row.outcome, shown, note))
     given = [cell.source for cell in student.cells if cell.cell_type == "code"]
     code = {
         row.label: row.entry.submission.cells for row in rows if row.entry.submission and row.entry.submission.cells
