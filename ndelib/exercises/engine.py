@@ -1,13 +1,17 @@
 """Running one test on a student's variables, and turning what goes wrong into a sentence.
 
-A test is a function whose parameters are the names it needs from the notebook. It passes if it returns.
+A test is a function whose parameters are the names it needs from the notebook. It passes if it returns, whatever the
+functions of the notebook do to the data that it calls them with.
 """
 
 import ast
 import linecache
 import traceback
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
+
+from ndelib.exercises.received import Receiver, with_plain_keys
 
 
 class Test(TypedDict):
@@ -56,14 +60,35 @@ def _missing(test: Test, question: str, namespace: dict[str, Any]) -> str:
 
 
 def _run(test: Test, namespace: dict[str, Any]) -> str:
-    """Run the test; return what went wrong, or nothing."""
-    environment: dict[str, Any] = {}
+    """Run the test; return what went wrong, or nothing.
+
+    The functions of the notebook get copies of the test's data. If they change them, the test runs a second time on the
+    data themselves, and has to pass both times: it may forbid a change, but a change cannot make it pass.
+    """
+    values = [with_plain_keys(namespace[name]) for name in needed_names(test)]
+    receiver = Receiver()
+    message = _once(test, [receiver.receive(value) for value in values], namespace)
+    return message or (_once(test, values, namespace) if receiver.changed else "")
+
+
+def _once(test: Test, values: list[Any], namespace: dict[str, Any]) -> str:
+    environment: dict[str, Any] = {"zip": _zip}
     exec(compile(test["code"], f"<test {test['name']}>", "exec"), environment)
     try:
-        environment[test["name"]](*(namespace[name] for name in needed_names(test)))
+        environment[test["name"]](*values)
     except Exception as error:
         return _explain(error, environment, namespace)
     return ""
+
+
+def _zip(*parts: Iterable[Any], strict: bool = True) -> Iterator[tuple[Any, ...]]:
+    """Stand in a test for ``zip``, which ends with the shortest: an answer without parts would be right in each."""
+    try:
+        yield from zip(*parts, strict=strict)
+    except ValueError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # it comes out of one of the parts
+        raise AssertionError("The result has not as many parts as it should have.") from None
 
 
 def _explain(error: Exception, environment: dict[str, Any], namespace: dict[str, Any]) -> str:

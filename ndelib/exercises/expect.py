@@ -13,7 +13,8 @@ import torch
 def expect_close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: float = 1e-9) -> None:
     """Raise ``AssertionError`` unless ``got`` has the shape and, within the tolerances, the values of ``want``.
 
-    Both may be numbers, nested sequences of numbers, arrays or tensors. Infinities must match; nan never does.
+    Both may be numbers, nested sequences of numbers, arrays or tensors. Infinities must match; nan never does, and
+    neither do no numbers at all: a test that compares nothing would be passed by everybody.
 
     Example:
         >>> from ndelib.exercises import expect_close
@@ -35,6 +36,8 @@ def expect_close(got: Any, want: Any, what: str, *, rtol: float = 1e-5, atol: fl
             f"{what} should have the shape {tuple(wanted.shape)}, but it has {tuple(given.shape)}:"
             f" expected {_show(wanted)}, got {_show(given)}."
         )
+    if not wanted.numel():
+        raise AssertionError(f"{what}: there are no numbers to compare.")
     if not torch.allclose(given, wanted, rtol=rtol, atol=atol):
         raise AssertionError(f"{what} should be {_show(wanted)}, but it is {_show(given)}.")
 
