@@ -120,7 +120,10 @@ def judge_here(key: str, cells: list[str]) -> Outcome:
 
 
 def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Iterator[tuple[str, Outcome]]:
-    """Judge the notebooks ``jobs``, as many at a time as there are cores; yield outcomes as they come."""
+    """Judge the notebooks ``jobs``, as many at a time as there are cores; yield outcomes as they come.
+
+    What a limit by the clock has ended while others had the processors is judged again at the end, one at a time.
+    """
     judges: list[Judge] = []
 
     def ready() -> None:
@@ -130,8 +133,15 @@ def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = 
     pool = ThreadPoolExecutor(workers or os.cpu_count(), initializer=ready)
     try:
         waiting = {pool.submit(judge_here, key, cells): name for name, cells in jobs.items()}
+        again = []
         for job in as_completed(waiting):
-            yield waiting[job], job.result()
+            name, outcome = waiting[job], job.result()
+            if outcome.get("kept_waiting"):
+                again.append(name)
+            else:
+                yield name, outcome
+        for name in again:
+            yield name, judges[0].outcome(jobs[name])
     finally:
         for judge in judges:
             judge.close()
@@ -162,6 +172,13 @@ def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Iterator[t
         if strange or not versions:
             raise Problem(f"{strange[0]} has another version of the book" if strange else f"{address} has no workers")
         shared = client.scatter(key, broadcast=True)
-        waiting = {client.submit(judge_here, shared, cells, pure=False): name for name, cells in jobs.items()}
-        for job in as_done(list(waiting)):
-            yield waiting[job], job.result()
+        for last in (False, True):  # the second time for what was kept waiting, when the machines have less to do
+            waiting = {client.submit(judge_here, shared, cells, pure=False): name for name, cells in jobs.items()}
+            again = []
+            for job in as_done(list(waiting)):
+                name, outcome = waiting[job], job.result()
+                if outcome.get("kept_waiting") and not last:
+                    again.append(name)
+                else:
+                    yield name, outcome
+            jobs = {name: jobs[name] for name in again}

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,9 +20,9 @@ import torch
 from ndelib.exercises.bindings import Change, first_line, in_words
 from ndelib.exercises.engine import needed_names, run_test
 from tools.assignments import MasterQuestion
-from tools.grading.sandbox import Sandbox, adopt_orphans, die_with_parent
+from tools.grading.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
 from tools.grading.walls import Limits
-from tools.grading.worker.limits import WALL
+from tools.grading.worker.limits import BY_CLOCK, WALL
 from tools.grading.worker.peer import Peer, TooLong
 from tools.grading.worker.values import Reference
 from tools.grading.worker.wire import Gone, Silent, Wire
@@ -32,6 +33,10 @@ GRACE_S = 5.0
 MOST_DATA = 2**30
 """bytes that a submission may send in one test: an endless generator must not fill the judge's memory"""
 START_S = 120.0
+MOST_LOST = 2
+"""How often the tests of one question may end the worker, which is started again for the other questions."""
+KEPT_WAITING = 0.05
+"""The part of a limit by the clock for which a submission waited for a processor and from which it is no verdict."""
 MOST_CHANGES = 1000
 """of which a submission's report takes note: far more than a notebook has, and few enough to be sorted"""
 _ERROR = {"cell": int, "type": str, "text": str}
@@ -93,8 +98,14 @@ class Submission:
         self.changes: list[Change] = []
         self.ends: list[str] = []
         self.status = "crashed"
+        self.question = ""
+        self.lost: Counter[str] = Counter()
+        self.kept_waiting = False
         self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
+        self._waited_s = 0.0
+        self._now: tuple[int | str, float, float, float] = -1, limits.cell_s, 0.0, 0.0
+        self._used: dict[int | str, tuple[float, float, float]] = {}
         self._skip: set[int] = set()
         self._starts = 0
         self._sandbox: Sandbox | None = None
@@ -106,6 +117,7 @@ class Submission:
             if self._starts == STARTS:
                 raise Gone(self.ends[-1])
             if time.monotonic() > self._until:
+                self.by_the_clock()
                 raise Gone(f"the notebook took longer than {self.limits.wall_s:g} s")
             self._starts += 1
             self._start()
@@ -122,6 +134,7 @@ class Submission:
             if type(number) is not int or not -1 <= number < len(self._cells):
                 raise Gone("it reports a cell that there is not")
             at = number
+            self._begin(number, self.limits.cell_s)
             limit = START_S if number == -1 else WALL * self.limits.cell_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
@@ -130,6 +143,10 @@ class Submission:
             peer.wire.deadline = min(time.monotonic() + START_S, self._until)
             message = {"do": "run", "cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
             self.errors, self.changes = _checked(peer.request(message), len(self._cells))
+            self._begin("tests", self.limits.call_s)
+            for error in self.errors:
+                if error["type"] == "TimeLimit" and BY_CLOCK in error["text"]:
+                    self.by_the_clock(error["cell"])
             self._peer, self.status = peer, "graded"
         except (Gone, Silent) as end:
             what = self._end(end)
@@ -143,9 +160,35 @@ class Submission:
         """Take note that the worker has died in a test; return why."""
         what = self._end(end)
         self.ends.append(f"a function of the notebook {what}")
+        self.lost[self.question] += 1
+        self._starts -= 1
         return what
 
+    def _begin(self, what: int | str, limit_s: float) -> None:
+        """Begin a cell or a test that may compute so long, and write down what the one before has used."""
+        use = self._sandbox.use if self._sandbox else Use()
+        before, limit, computed, waited = self._now
+        self._used[before] = limit, use.computed_s - computed, use.waited_s - waited
+        self._now = what, limit_s, use.computed_s, use.waited_s
+
+    def by_the_clock(self, cell: int | None = None) -> None:
+        """Take note that a limit by the clock has ended something, if others had the processor that it waited for.
+
+        It was a ``cell``, or else what goes on now. Who had as much computing time as he may have, and went on, was not
+        stopped by the clock alone.
+        """
+        now, limit_s, *_ = self._now
+        self._begin(now, limit_s)
+        limit_s, computed, waited = self._used.get(now if cell is None else cell, (0.0, 0.0, 0.0))
+        most = WALL * limit_s
+        if cell is None and time.monotonic() >= self._until:
+            waited, most = self._waited_s + self._now[3], self.limits.wall_s
+        if computed < limit_s and waited > KEPT_WAITING * most:
+            self.kept_waiting = True
+
     def _end(self, end: BaseException) -> str:
+        if isinstance(end, (Silent, _TestTooLong)):
+            self.by_the_clock()
         reason = self._sandbox.reason if self._sandbox else ""
         self.close()
         if reason:
@@ -158,6 +201,7 @@ class Submission:
     def limited(self, seconds: float) -> Iterator[Peer]:
         """Give the connection for one test, which has so long."""
         peer = self.peer()
+        self._begin("tests", self.limits.call_s)
         peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
         peer.wire.budget = MOST_DATA
         yield peer
@@ -166,6 +210,8 @@ class Submission:
         """End the worker."""
         if self._sandbox is not None:
             self._sandbox.close()
+            self._waited_s += self._sandbox.use.waited_s
+            self._now = -1, self.limits.cell_s, 0.0, 0.0
         self._sandbox = self._peer = None
 
 
@@ -203,13 +249,17 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
         "undone": in_words(undone, lambda number: first_line(cells[number])),
         "errors": [*submission.ends, *errors],
         "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
+        "kept_waiting": submission.kept_waiting,
     }
 
 
 def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
     """Run one test, and whatever happens return a verdict."""
     passed, message = False, ""
+    submission.question = question
     try:
+        if submission.lost[question] == MOST_LOST:
+            raise _GivenUp
         seconds = WALL * submission.limits.call_s + GRACE_S
         with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
             namespace = {}
@@ -221,19 +271,30 @@ def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
             passed, message = verdict.passed, verdict.message
             peer.forget()
             peer.request({"do": "forget"})
+    except _GivenUp:
+        message = f"It was not run: tests of this question have ended the process {MOST_LOST} times."
     except TooLong as error:
+        if BY_CLOCK in str(error):
+            submission.by_the_clock()
         message = f"It took too long. {error}"
-        with contextlib.suppress(Gone, Silent):
+        try:
             peer.forget()
             peer.request({"do": "forget"})
+        except (Gone, Silent, TooLong, Exception) as end:  # it was stopped in the middle of a call to this side
+            submission.lose(end)
     except (Gone, Silent, _TestTooLong) as end:
         passed = False
         message = f"Your code {submission.lose(end)}." if submission._peer else f"There is nothing to test: {end}."
-    except (TypeError, ValueError):  # not a pair: the worker does not keep to the protocol
-        passed, message = False, "Your code gave no value."
-        submission.lose(Gone("it does not keep to the protocol"))
+    except Exception as error:
+        passed, message = False, f"Your code gave no value. {getattr(error, 'explanation', '')}"
+        if not hasattr(error, "explanation"):  # no error of the student's: the worker does not keep to the protocol
+            submission.lose(error)
     about = {"name": test["name"], "points": test["points"], "hidden": test["hidden"], "hint": test["failure_message"]}
     return {**about, "passed": passed, "message": "" if passed else message[:2000]}
+
+
+class _GivenUp(Exception):
+    """A question is not asked any further."""
 
 
 class _TestTooLong(BaseException):

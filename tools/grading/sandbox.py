@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ class Sandbox:
     def __init__(self, limits: Limits):
         self.limits = limits
         self.reason = ""
+        self.use = Use()
         self.connection, theirs = socket.socketpair()
         self._ended = threading.Event()
         self._home: _Home | _Nursery | None = nursery(limits)
@@ -68,6 +70,7 @@ class Sandbox:
         assert self._home is not None
         while not self._ended.wait(WATCH_S):
             family = self._home.family()
+            self.use.look(member.pid for member in family)
             if sum(map(_memory, family)) > self.limits.memory_mb * 2**20:
                 self.reason = f"it used more than {self.limits.memory_mb} MB of memory"
             elif len(family) > self.limits.processes:
@@ -90,6 +93,39 @@ class Sandbox:
                     member.kill()
             self._home.reap()
             time.sleep(0.005)
+
+
+class Use:
+    """What a family of processes has of the processors: how long it computed, and how long it was kept waiting (Linux).
+
+    A process that waits while others of the family compute is not kept waiting by a neighbour.
+    """
+
+    def __init__(self) -> None:
+        self.computed_s = 0.0
+        self.waited_s = 0.0
+        self._before: dict[int, tuple[float, float]] = {}
+
+    def look(self, members: Iterable[int]) -> None:
+        """Add what the processes of these numbers had since the last look."""
+        now = {pid: found for pid in members if (found := _schedule(pid))}
+        steps = []
+        for pid, (computed, waited) in now.items():
+            before = self._before.get(pid, (0.0, 0.0))
+            steps.append((computed - before[0], waited - before[1]))
+        together = sum(computed for computed, _ in steps)
+        self.computed_s += together
+        self.waited_s += max([0.0, *(waited - (together - computed) for computed, waited in steps)])
+        self._before = now
+
+
+def _schedule(pid: int) -> tuple[float, float] | None:
+    """Return for how many seconds a process has computed, and waited until it could; None where nobody knows."""
+    try:
+        computed, waited, _ = Path("/proc", str(pid), "schedstat").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return int(computed) / 1e9, int(waited) / 1e9
 
 
 class _Home:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+import matplotlib
 from IPython.core.history import HistoryManager
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -15,7 +16,25 @@ LONGEST_TEXT = 500
 
 
 class _Shell(InteractiveShell):
-    """IPython that neither keeps results nor writes: what went wrong is in the result of a cell."""
+    """IPython that neither keeps results nor writes: what went wrong is in the result of a cell.
+
+    A magic speaks to the program that shows the notebook, which is not here. So ``%matplotlib inline`` and the like do
+    nothing, and one that this shell does not know, or that fails, does not stop the cell that it stands in.
+    """
+
+    def enable_matplotlib(self, gui: str | None = None) -> tuple[str | None, str]:
+        """Stay with agg: a picture is drawn, and shown to nobody."""
+        return gui, "agg"
+
+    def enable_gui(self, gui: str | None = None) -> None:
+        """Begin no loop of events."""
+
+    def run_line_magic(self, magic_name: str, line: str, _stack_depth: int = 1) -> Any:
+        """Run ``%magic``; if it cannot be run, its value is None."""
+        try:
+            return super().run_line_magic(magic_name, line, _stack_depth + 1)
+        except Exception:
+            return None
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
         """Show nothing."""
@@ -29,6 +48,7 @@ class Notebook:
 
     def __init__(self, cell_limit_s: float):
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
+        matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
         self._limit_s = cell_limit_s
         self._bindings = Bindings()

@@ -21,6 +21,9 @@ WALL = 4.0
 """A limit on computing time holds for so many times as long by the clock."""
 
 
+BY_CLOCK = "by the clock"
+
+
 class TimeLimit(BaseException):
     """A cell or a call took too long. Not an ``Exception``, so that ``except Exception`` does not swallow it."""
 
@@ -46,8 +49,10 @@ def time_limit(seconds: float) -> Iterator[None]:
     has ``WALL`` times as long by the clock.
     """
 
-    def stop(*_: Any) -> None:
-        raise TimeLimit(f"stopped after {seconds:g} s of computing")
+    def stop(number: int, _: Any) -> None:
+        by_clock = number == signal.SIGALRM
+        how_long = f"{WALL * seconds:g} s {BY_CLOCK}" if by_clock else f"{seconds:g} s of computing"
+        raise TimeLimit(f"stopped after {how_long}")
 
     clocks = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, WALL * seconds))
     previous = [signal.signal(number, stop) for _, number, _ in clocks]

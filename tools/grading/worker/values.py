@@ -73,8 +73,11 @@ class Encoder:
             return value
         if kind is Slot:
             return {"!": "slot", "index": value.index, **self._tensor(self._slots[value.index])}
-        if isinstance(value, torch.Tensor) and value.layout is torch.strided and value.dtype in NAMES:
-            return {"!": "tensor", **self._tensor(value)}
+        if isinstance(value, torch.Tensor):
+            try:
+                return {"!": "tensor", **self._tensor(value)}
+            except Exception:  # on the meta device, escaped from vmap, sparse, quantised, of an odd class or type
+                return self._other(value)
         if kind is np.ndarray and value.dtype.str in ARRAYS:
             return {"!": "array", "dtype": value.dtype.str, "shape": value.shape, **self._bytes(value.tobytes())}
         if isinstance(value, np.generic) and value.dtype.str in ARRAYS:
@@ -102,7 +105,8 @@ class Encoder:
             if isinstance(value, base):
                 return {"!": "plain", "value": base(value)}
         try:
-            text = getattr(value, "__name__", None) or repr(value)
+            text = getattr(value, "__name__", None)
+            text = text or (type(value).__name__ if isinstance(value, torch.Tensor) else repr(value))
             text = text if isinstance(text, str) else ""
         except Exception:
             text = ""

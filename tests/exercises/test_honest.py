@@ -1,0 +1,167 @@
+"""Honest students: a magic, an odd variable, one answer that fails or a busy neighbour costs no other mark."""
+
+import multiprocessing
+import os
+import time
+from typing import Any
+
+import pytest
+
+from tests.exercises.synthetic import QUESTIONS, RIGHT, SETUP
+from tools.grading import engines, sandbox
+from tools.grading.judge import judge
+from tools.grading.sandbox import Use
+from tools.grading.walls import KINDS, Limits, kind
+
+EVERYTHING = {"q1": 3, "q2": 3, "q3": 3}
+MAGICS = """
+%matplotlib inline
+%matplotlib widget
+%matplotlib notebook
+%gui qt
+%config InlineBackend.figure_format = 'retina'
+%load_ext autoreload
+%autoreload 2
+%load_ext nobody_has_this
+%nobody_has_this either
+%precision 3
+import matplotlib
+matplotlib.use("TkAgg")
+"""
+PICTURE = """
+%pylab inline
+plt.plot([1, 2])
+plt.show()
+assert x == 1
+"""
+LEAK = """
+kept = []
+def keep(x):
+    kept.append(x)
+    return x.sum()
+torch.func.vmap(torch.func.grad(keep))(torch.ones(3, 2))
+"""
+ODD = {
+    "a meta device": "torch.empty(3, device='meta')",
+    "escaped from vmap": "kept[0]",
+    "sparse": "torch.eye(3).to_sparse()",
+    "quantised": "torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)",
+    "a subclass": "torch.ones(2).as_subclass(type('Mine', (torch.Tensor,), {'detach': None}))",
+    "of eight bits": "torch.ones(2).to(torch.float8_e4m3fn)",
+    "larger than the memory": "torch.ones(1).expand(10**12)",
+    "in itself": "(lambda x: (x.append(x), x)[1])([])",
+    "an integer of 5000 digits": "10**5000",
+}
+needs_a_wall = pytest.mark.skipif(
+    kind() == KINDS[2] and not os.environ.get("CI"), reason="neither bubblewrap nor user namespaces here"
+)
+
+
+@needs_a_wall
+def test_what_speaks_to_the_notebooks_program_stops_no_cell():
+    cells = [MAGICS + SETUP, "%%time\nx = 1", PICTURE, *RIGHT[1:]]
+    outcome = judge(cells, QUESTIONS, Limits())
+    assert outcome["errors"] == []
+    assert outcome["scores"] == EVERYTHING
+
+
+@needs_a_wall
+@pytest.mark.parametrize("first", range(0, len(ODD), 3))
+def test_an_odd_variable_costs_its_own_question(first: int):
+    """Three at a time, in the place of answers; the question that takes none of them keeps its points."""
+    odd = list(ODD.values())[first : first + 3]
+    answers = [f"{name} = {value}" for name, value in zip(("double", "kinds", "refuse"), odd, strict=True)]
+    outcome = judge([*RIGHT, LEAK, *answers], QUESTIONS, Limits())
+    assert outcome["scores"] == {"q1": 0, "q2": 3, "q3": 0}
+    assert outcome["status"] == "graded"
+    assert not [error for error in outcome["errors"] if "function of the notebook" in error], "the worker was lost"
+
+
+@needs_a_wall
+def test_an_answer_that_ends_the_process_in_many_tests_costs_its_own_question():
+    first, *others = QUESTIONS
+    many: Any = {**first, "tests": [{**test, "name": f"{test['name']}"} for test in first["tests"] * 4]}
+    outcome = judge([*RIGHT, "import os\ndef double(x):\n    os._exit(0)"], [many, *others], Limits())
+    assert outcome["scores"] == EVERYTHING | {"q1": 0}
+    assert sum("ended the Python process" in error for error in outcome["errors"]) == 2
+    assert "It was not run" in outcome["tests"]["q1"][-1]["message"]
+
+
+def spin(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="this system does not say who waited")
+def test_who_waits_for_a_processor_is_seen_to_wait():
+    crowd = [multiprocessing.Process(target=spin, args=(1.0,)) for _ in range(4 * len(os.sched_getaffinity(0)))]
+    for process in crowd:
+        process.start()
+    time.sleep(0.8)
+    use = Use()
+    use.look([crowd[0].pid or 0])
+    for process in crowd:
+        process.join()
+    assert use.waited_s > use.computed_s > 0  # the three of four others were before it
+
+
+def test_who_waits_for_a_neighbour_is_told_from_who_waits_for_himself(monkeypatch):
+    """Each process: what it has computed, and what it has waited, in seconds, at the first look and at the second."""
+    looks = [{1: (1.0, 2.0), 2: (1.0, 0.0)}, {1: (2.0, 6.0), 2: (2.0, 0.0), 3: (1.0, 1.0), 4: None}]
+    use = Use()
+    for look in looks:
+        monkeypatch.setattr(sandbox, "_schedule", look.get)
+        use.look(look)
+    # At first one waits 2 s while the other computes 1 s; then 4 s, while two others compute 2 s together.
+    assert (use.computed_s, use.waited_s) == (2.0 + 3.0, 1.0 + 2.0)
+    crowd = Use()
+    monkeypatch.setattr(sandbox, "_schedule", lambda pid: (0.5, 0.5))  # four on two processors, for a second
+    crowd.look(range(4))
+    assert (crowd.computed_s, crowd.waited_s) == (2.0, 0.0)
+
+
+CELL, CALL = "time.sleep(60)", "def double(x):\n    time.sleep(60)"
+
+
+@needs_a_wall
+@pytest.mark.parametrize(
+    ("slow", "has", "kept"),
+    [
+        (CELL, lambda pid: (0.0, 0.0), False),  # nobody keeps a sleeper waiting
+        (CELL, lambda pid: (0.0, time.monotonic()), True),
+        (CALL, lambda pid: (0.0, time.monotonic()), True),
+        (CELL, lambda pid: (100 * time.monotonic(), time.monotonic()), False),  # it had its computing time
+    ],
+)
+def test_a_limit_by_the_clock_is_a_verdict_on_who_was_not_kept_waiting(monkeypatch, slow: str, has: Any, kept: bool):
+    monkeypatch.setattr(sandbox, "_schedule", has)
+    outcome = judge([SETUP, "import time", *RIGHT[1:], slow], QUESTIONS, Limits(cell_s=1, call_s=1))
+    assert "4 s by the clock" in str(outcome)
+    assert outcome["kept_waiting"] == kept
+
+
+def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
+    running: list[str] = []
+    said: list[tuple[str, int]] = []
+
+    class Stub:
+        def __init__(self, key: str):
+            self.key = key
+
+        def outcome(self, cells: list[str]) -> dict[str, Any]:
+            name = cells[0]
+            running.append(name)
+            time.sleep(0.05)
+            said.append((name, len(running)))
+            running.remove(name)
+            waited = name in "bd" and [who for who, _ in said].count(name) == 1
+            return {"status": "time limit" if waited else "graded", "kept_waiting": waited}
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(engines, "Judge", Stub)
+    found = dict(engines.on_this_machine("key", {name: [name] for name in "abcd"}, workers=2))
+    assert {name: outcome["status"] for name, outcome in found.items()} == dict.fromkeys("abcd", "graded")
+    assert sorted(who for who, _ in said[:4]) == list("abcd")
+    assert sorted(said[4:]) == [("b", 1), ("d", 1)]
