@@ -25,6 +25,7 @@ MAGICS = """
 %load_ext nobody_has_this
 %nobody_has_this either
 %precision 3
+!pip install nobody-has-this
 import matplotlib
 matplotlib.use("TkAgg")
 """

@@ -160,6 +160,7 @@ def environment(home: str, imports: str) -> dict[str, str]:
         "IPYTHONDIR": f"{home}/ipython",
         "MPLCONFIGDIR": f"{home}/matplotlib",
         "MPLBACKEND": "agg",
+        "PIP_NO_INDEX": "1",  # `!pip install` would wait a minute for a network that is not there
         "CUDA_VISIBLE_DEVICES": "",  # the same marks with and without a GPU
         "OMP_NUM_THREADS": "1",  # as many submissions as cores run at once
         "MKL_NUM_THREADS": "1",
