@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,17 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")  # the one that a user who is not root 
 NOBODY = 65534
 
 OUTSIDE = """
-import json, subprocess, sys, tempfile
+import ctypes, json, os, subprocess, sys, tempfile
 from pathlib import Path
+from tools.grading import walls
 from tools.grading.walls import Limits, wall
+from tools.grading.worker.refused import MACHINES, REFUSED
+below_tmp = [(Path(place), place) for place in sys.argv[2:]]
+walls._shown = lambda shown=walls._shown: [*shown(), *below_tmp]
+if os.uname().machine in MACHINES:
+    column, libc = MACHINES[os.uname().machine][0], ctypes.CDLL(None)
+    libc.syscall(REFUSED["keyctl"][column], 1, None)  # a keyring of this session, and a secret in it
+    libc.syscall(REFUSED["add_key"][column], b"user", b"of the lecturer", b"secret", 6, -3)
 inside = sys.stdin.read()
 python = [sys.executable, "-P", "-c", inside]
 command = wall(sys.argv[1], python, Path(tempfile.mkdtemp()), {"PYTHONPATH": "/book"}, Limits())
@@ -27,8 +36,13 @@ sys.exit(subprocess.run(command).returncode)
 """
 LOCK_IN = 'from worker.lock_in import lock_in\nlock_in(%r, 32, {"matplotlib/list.json": b"{}"})\n'
 INSIDE = """
-import json, os, resource, socket, time
+import ctypes, json, mmap, os, resource, socket, time
 from worker.limits import apply
+from worker.refused import MACHINES, REFUSED
+libc = ctypes.CDLL(None, use_errno=True)
+def kernel(name, *arguments):
+    if libc.syscall(REFUSED[name][MACHINES[os.uname().machine][0]], *arguments) == -1:
+        raise OSError(ctypes.get_errno(), name)
 apply({"processes": 20, "file_bytes": 2**20}, None)
 def outcome(action):
     try:
@@ -53,6 +67,20 @@ found = {
     "interfaces": [name for _, name in socket.if_nameindex()],
     "mount": os.system("mount -t tmpfs none /usr 2>/dev/null") != 0,
     "capabilities": [line for line in open("/proc/self/status")] if os.path.exists("/proc/self/status") else [],
+    "zeros": open("/dev/zero", "rb").read(3).hex(),
+    "keys": open("/proc/keys").read() if os.path.exists("/proc/keys") else "",
+    "refused": [] if os.uname().machine not in MACHINES else [outcome(action) for action in (
+        lambda: kernel("request_key", b"user", b"of the lecturer", None, 0),
+        lambda: kernel("keyctl", 0, -3, 1),
+        lambda: kernel("unshare", 0x10000000),
+        lambda: kernel("shmget", 0, 4096, 0o1600),
+        lambda: kernel("inotify_add_watch", 0, b"/usr", 32),
+        lambda: os.memfd_create("mine"),
+        lambda: mmap.mmap(-1, 4096),
+        lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096),
+    )],
+    "user namespace": os.system("unshare --user true 2>/dev/null") != 0,
+    "private memory": outcome(lambda: mmap.mmap(-1, 4096, mmap.MAP_PRIVATE)),
     "forks": outcome(forks),
 }
 found["capabilities"] = [line.split()[1] for line in found["capabilities"] if line.startswith("CapEff")]
@@ -60,13 +88,15 @@ print(json.dumps(found))
 """
 
 
-def behind(wall: str, user: int, lock: bool) -> dict[str, Any]:
-    """Run the probe as ``user``, behind a wall, and locked in once more as a copy of the nursery is."""
+def stranger(user: int) -> int | None:
+    return 1_966_080_001 if user == 0 else None
+
+
+def behind(wall: str, user: int, program: str, *below_tmp: str) -> dict[str, Any]:
+    """Run ``program`` as ``user`` behind a wall, which shows ``below_tmp`` too; return what it prints."""
     become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user != os.geteuid() else []
-    stranger = 1_966_080_001 if user == 0 else None
-    program = (LOCK_IN % stranger if lock else "") + INSIDE % str(ROOT / "tools")
     done = subprocess.run(
-        [*become, str(SYSTEM_PYTHON), "-B", "-c", OUTSIDE, wall],
+        [*become, str(SYSTEM_PYTHON), "-B", "-c", OUTSIDE, wall, *below_tmp],
         cwd="/",
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         input=program,
@@ -76,19 +106,26 @@ def behind(wall: str, user: int, lock: bool) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.skipif(kind() == KINDS[2] or not SYSTEM_PYTHON.exists(), reason="no wall works here")
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="the worker is for 3.11 and later")
-@pytest.mark.parametrize("user", [0, NOBODY] if os.geteuid() == 0 else [os.geteuid()])
+needs_a_wall = pytest.mark.skipif(kind() == KINDS[2] or not SYSTEM_PYTHON.exists(), reason="no wall works here")
+needs_a_newer_python = pytest.mark.skipif(sys.version_info < (3, 11), reason="the worker is for 3.11 and later")
+USERS = [0, NOBODY] if os.geteuid() == 0 else [os.geteuid()]
+
+
+@needs_a_wall
+@needs_a_newer_python
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("wall", KINDS[:2])
 def test_behind_a_wall_there_is_nothing_to_see_and_nobody_to_reach(wall: str, user: int):
     if kind() != KINDS[0] and wall == KINDS[0]:
         pytest.skip("bubblewrap does not work here")
     lock = wall == KINDS[0]
-    found = behind(wall, user, lock)
+    locked = LOCK_IN % stranger(user) if lock else ""
+    found = behind(wall, user, locked + INSIDE % str(ROOT / "tools"))
     assert found["book"] == ["ndelib", "worker"]
     assert not found["repository"]
     assert {"home", "mnt", "srv", "var"}.isdisjoint(found["root"])
@@ -99,8 +136,65 @@ def test_behind_a_wall_there_is_nothing_to_see_and_nobody_to_reach(wall: str, us
     assert found["interfaces"] == ["lo"]
     assert found["mount"]
     assert set(found["capabilities"]) <= {"0" * 16}
+    assert found["zeros"] == "000000"
+    assert found["keys"] == ""
+    assert set(found["refused"]) <= {"OSError"}
+    assert found["user namespace"]
+    assert found["private memory"] == "done"
     if wall == KINDS[0] or user != 0:  # the kernel counts no processes of root's
         assert found["forks"] == "BlockingIOError"
+
+
+# One submission after the other, as copies of one nursery: the first leaves what it can, the second looks.
+ONE_AFTER_THE_OTHER = """
+import json, os, socket, sys
+from worker.limits import apply
+from worker.lock_in import lock_in
+PLACES = ("/", "/tmp", "/scratch", "/dev", "/dev/shm", "/dev/pts", "/book", "/usr", "/proc")
+def leave():
+    for place in PLACES:
+        try:
+            open(place + "/left", "w").write("2.5")
+        except OSError:
+            pass
+    try:
+        here = socket.create_server(("127.0.0.1", 21000))
+        there = socket.create_connection(here.getsockname())
+        here.accept()[0].close()  # now the port is taken for a minute, whoever ends
+        there.recv(1)
+    except OSError:
+        pass
+def look():
+    found = [place for place in PLACES if os.path.exists(place + "/left")]
+    try:
+        socket.socket().bind(("127.0.0.1", 21000))
+    except OSError:
+        found.append("port")
+    print(json.dumps({"found": found, "tmp": sorted(os.listdir("/tmp"))}), flush=True)
+for step in (leave, look):
+    child = os.fork()
+    if child == 0:
+        lock_in(%r, 32, {"matplotlib/list.json": b"{}"})
+        apply({}, None)
+        step()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@needs_a_wall
+@needs_a_newer_python
+@pytest.mark.skipif(kind() != KINDS[0], reason="bubblewrap does not work here")
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("python_below_tmp", [False, True])
+def test_nothing_goes_from_one_submission_to_the_next(user: int, python_below_tmp: bool):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        (shown := Path(folder, "a folder")).mkdir()
+        (shown / "python").touch()
+        places = [str(shown)] if python_below_tmp else []
+        found = behind(KINDS[0], user, ONE_AFTER_THE_OTHER % stranger(user), *places)
+    assert found == {"found": [], "tmp": [Path(folder).name] if python_below_tmp else ["matplotlib"]}
 
 
 @pytest.mark.parametrize("name", KINDS[:2])

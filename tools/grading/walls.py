@@ -19,7 +19,9 @@ from tools.common import ROOT
 HERE = Path(__file__).resolve().parent
 STRANGER = 1_966_080_000  # user ids that no system gives to a person
 SYSTEM = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/fonts", "/etc/alternatives"]
-DEVICES = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"]
+# Where there is /dev/zero, we show /dev/full: it reads the same, but gives no memory that no limit counts.
+ZERO = ("/dev/full", "/dev/zero")
+DEVICES = [*((name, name) for name in ("/dev/null", "/dev/random", "/dev/urandom")), ZERO]
 KINDS = ("bubblewrap", "namespaces", "limits only")
 WARNING = """\
 WARNING: nothing here can lock a submission in: neither bubblewrap nor user namespaces work on this machine.
@@ -44,6 +46,7 @@ class Limits:
         return {
             "cpu_s": int(self.wall_s) + 1,
             "memory_bytes": self.memory_mb * 2**20,
+            "data_bytes": self.memory_mb * 2**20,
             "file_bytes": self.file_mb * 2**20,
             "processes": self.processes,
             "open_files": 256,
@@ -98,7 +101,7 @@ def _bubblewrap(command: list[str], environment: dict[str, str], limits: Limits)
         options += ["--perms", "0755", "--dir", str(folder)]
     for source, place in shown:
         options += ["--ro-bind", str(source), place]
-    options += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_mb * 2**20)]
+    options += ["--proc", "/proc", "--dev", "/dev", "--dev-bind", *ZERO, "--size", str(limits.scratch_mb * 2**20)]
     options += ["--perms", "1777", "--tmpfs", "/scratch"]
     if tmp not in above:
         options += ["--symlink", "/scratch", str(tmp)]
@@ -107,7 +110,9 @@ def _bubblewrap(command: list[str], environment: dict[str, str], limits: Limits)
     if font is not None:
         options += ["--perms", "0777", "--dir", "/scratch/matplotlib"]
         options += ["--ro-bind", str(font), f"/scratch/matplotlib/{font.name}"]
-    options += ["--remount-ro", "/", "--chdir", "/scratch", "--die-with-parent", "--new-session", "--clearenv"]
+    # What could be written anywhere but in the scratch folder would still be there for the next submission.
+    options += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    options += ["--chdir", "/scratch", "--die-with-parent", "--new-session", "--clearenv"]
     for key, value in environment.items():
         options += ["--setenv", key, value]
     return ["bwrap", *options, "--", *command]
@@ -117,13 +122,15 @@ def _namespaces(command: list[str], scratch: Path, environment: dict[str, str], 
     """Build the same inside by hand, on a file system in memory that then becomes the root."""
     root = shlex.quote(str(scratch))
     lines = ["set -e", f"mount -t tmpfs -o size={limits.scratch_mb}m,mode=755 none {root}", f"cd {root}"]
-    for source, place in [*_shown(), *((Path(device), device) for device in DEVICES)]:
+    devices = [(Path(source), place) for source, place in DEVICES]
+    for source, place in [*_shown(), *devices]:
         inside = shlex.quote(f".{place}")
         make = f"mkdir -p {inside}" if source.is_dir() else f"mkdir -p $(dirname {inside}) && touch {inside}"
         lines += [make, f"mount --bind {shlex.quote(str(source))} {inside}"]
-        if place not in DEVICES:
+        if (source, place) not in devices:
             lines += [f"mount -o remount,bind,ro,nosuid,nodev {inside}"]
     lines += ["mkdir -p proc scratch/matplotlib .old", "mount -t proc none proc"]
+    lines += ["if [ -e proc/keys ]; then mount --bind /dev/null proc/keys; fi"]  # the names of your keys
     lines += ["if [ -d tmp ]; then chmod 1777 tmp; else ln -s scratch tmp; fi"]  # Python may lie in /tmp
     font = _font_list()
     if font is not None:

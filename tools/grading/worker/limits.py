@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .refused import end_first, refuse
+
 RESOURCES = {
     "cpu_s": "RLIMIT_CPU",
     "memory_bytes": "RLIMIT_AS",
+    "data_bytes": "RLIMIT_DATA",
     "file_bytes": "RLIMIT_FSIZE",
     "processes": "RLIMIT_NPROC",
     "open_files": "RLIMIT_NOFILE",
@@ -30,6 +33,7 @@ class TimeLimit(BaseException):
 
 def apply(limits: dict[str, int], user: int | None) -> None:
     """Become ``user`` if one is given, without a way back, and lower every limit that this system knows."""
+    end_first()  # while this process still belongs to who started it
     if user is not None:
         os.setgroups([])
         os.setgid(user)
@@ -39,6 +43,7 @@ def apply(limits: dict[str, int], user: int | None) -> None:
         if number is not None:
             with contextlib.suppress(ValueError, OSError):  # it is lower already
                 resource.setrlimit(number, (value, value))
+    refuse()
 
 
 @contextmanager

@@ -3,11 +3,15 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 from pathlib import Path
 
-NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000  # mounts, IPC, users, processes
-PRIVATE, RECURSIVE, NO_SUID, NO_DEVICES = 1 << 18, 1 << 14, 2, 4
+from .refused import end_first
+
+# Mounts, IPC, users, processes, network.
+NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
+PRIVATE, RECURSIVE, BIND, NO_SUID, NO_DEVICES = 1 << 18, 1 << 14, 1 << 12, 2, 4
 SET_DUMPABLE, PARENT_DEATH, DROP_BOUNDING, NO_NEW_PRIVILEGES = 4, 1, 24, 38
 CAPABILITIES = 64
 VERSION_3 = 0x20080522
@@ -20,6 +24,7 @@ def lock_in(user: int | None, scratch_mb: int, files: dict[str, bytes]) -> None:
 
     The process that called waits until all of that is over and then ends. Raises ``OSError`` where the kernel says no.
     """
+    end_first()  # while there is a /proc that says so
     if user is not None:
         os.setgroups([])
         os.setgid(user)
@@ -33,12 +38,15 @@ def lock_in(user: int | None, scratch_mb: int, files: dict[str, bytes]) -> None:
     _become_child()  # the first process of the new namespace: when it ends, all of it ends
     _mount("none", "/", None, PRIVATE | RECURSIVE)
     options = f"size={scratch_mb}m,mode=700"
+    _empty_tmp(options)
     _mount("tmpfs", "/scratch", "tmpfs", NO_SUID | NO_DEVICES, options)
     _mount("tmpfs", "/dev/shm", "tmpfs", NO_SUID | NO_DEVICES, options)
     try:
         _mount("proc", "/proc", "proc", NO_SUID | NO_DEVICES)
     except OSError:  # where the outer one is covered in part, a kernel refuses a whole one
         _mount("tmpfs", "/proc", "tmpfs", NO_SUID | NO_DEVICES, "size=4k,mode=555")
+    if Path("/proc/keys").exists():  # the names of the keys of who grades
+        _mount("/dev/null", "/proc/keys", None, BIND)
     for name, content in files.items():
         path = Path("/scratch", name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +59,26 @@ def lock_in(user: int | None, scratch_mb: int, files: dict[str, bytes]) -> None:
     _check(_libc.capset(header, nothing))
     _become_child()  # an ordinary process, for which signals mean what they mean elsewhere
     _check(_libc.prctl(PARENT_DEATH, signal.SIGKILL, 0, 0, 0))
+
+
+def _empty_tmp(options: str) -> None:
+    """Cover ``/tmp`` by an empty one, if it is a folder of its own, and show again what was shown below it.
+
+    Python may lie there. Elsewhere it is another name of the scratch folder.
+    """
+    if Path("/tmp").is_symlink():
+        return
+    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    places = [re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]) for line in lines]
+    _mount("/tmp", "/scratch", None, BIND | RECURSIVE)  # a second name, until the scratch folder covers it
+    _mount("tmpfs", "/tmp", "tmpfs", NO_SUID | NO_DEVICES, options)
+    for place in sorted({place for place in places if place.startswith("/tmp/")}):
+        shown, here = Path("/scratch", place.removeprefix("/tmp/")), Path(place)
+        if not here.exists():  # else it came with the folder that holds it
+            (here if shown.is_dir() else here.parent).mkdir(parents=True, exist_ok=True)
+            if not shown.is_dir():
+                here.touch()
+            _mount(str(shown), place, None, BIND | RECURSIVE)
 
 
 def _become_child() -> None:
