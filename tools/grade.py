@@ -74,8 +74,7 @@ def judge_all(submissions: list[Submission], fresh: Release, options: Options) -
         engine = engines.on_this_machine(key, jobs, options.workers)
     title = f"assignment {fresh.name[:2]}"
     for name, outcome in tqdm(engine if jobs else [], total=len(jobs), desc=title, unit="submission"):
-        if outcome["status"] != "crashed" or outcome["scores"]:  # a judge that failed is asked again the next time
-            results.write(name, outcome)
+        results.write(name, outcome)  # also of what no judge came back from: it would hold every later run as long
         known[name] = outcome
     return {name: known[found] for name, found in digests.items()}
 

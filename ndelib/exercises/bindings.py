@@ -98,8 +98,8 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 def first_line(source: str) -> str:
     """Return the first line of a cell, cut short."""
-    lines = source.strip().splitlines()
-    return lines[0][:80] if lines else ""
+    lines = source.strip()[:80].splitlines()  # few: a cell may have a million
+    return lines[0] if lines else ""
 
 
 def in_words(changes: Iterable[Change], beginning: Callable[[Any], str]) -> list[str]:

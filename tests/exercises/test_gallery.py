@@ -4,6 +4,7 @@ Every entry stands before or after wrong answers, which earn nothing, or right o
 """
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.exercises.synthetic import QUESTIONS, REFUSE, RIGHT, SETUP, SLOPE, WR
 from tools.common import ROOT
 from tools.grading import sandbox
 from tools.grading.judge import judge
-from tools.grading.sandbox import nursery
+from tools.grading.sandbox import Sandbox, nursery
 from tools.grading.walls import KINDS, Limits, kind
 
 LIMITS = Limits(wall_s=200, cell_s=4, call_s=4, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
@@ -127,6 +128,45 @@ LIES = """
 import ndelib.exercises.bindings as b
 b.Bindings.changes = lambda *args: [b.Change("double", f"{n}" * 50, 0, 1, False) for n in range(9000)]
 """
+# What a worker answers is written by the submission that has taken it over.
+ANSI = """
+import sys
+P = sys.modules["worker.peer"].Peer
+def serve(self, message, blob, old=P._serve):
+    if message.get("do") == {asked!r}:
+        text = "\\x1b]0;OWNED\\x07\\x1b[2J\\u202e 20 of 20 points"
+        return self.wire.send({{"error": {{"kinds": [{kind!r}] * 99, "text": text * 9999, "where": ""}}}})
+    return old(self, message, blob)
+P._serve = serve
+"""
+ALWAYS = """
+import sys
+def send(self, *_):
+    self.wire.send({{"error": {{"kinds": [{kind!r}], "text": "", "where": ""}}}})
+sys.modules["worker.peer"].Peer._send = send
+"""
+MEGABYTES = """
+import sys
+P = sys.modules["worker.peer"].Peer
+def send(self, message, value, slots=(), changed=None, old=P._send):
+    if isinstance(value, dict) and "errors" in value:
+        value = {"errors": [{"cell": 0, "type": "x" * 2**18, "text": "<&>\\x1b" * 2**14}] * 60, "changes": []}
+    return old(self, message, value, slots, changed)
+P._send = send
+"""
+FLOOD = """
+import gc, json, struct, sys
+text = json.dumps({"do": "progress", "cell": 0}).encode()
+def double(x):
+    (peer,) = [one for one in gc.get_objects() if isinstance(one, sys.modules["worker.peer"].Peer)]
+    while True: peer.wire._socket.sendall((struct.pack(">II", len(text), 0) + text) * 1000)
+"""
+ANONYMOUS = """
+import mmap, os
+held = []
+while len(held) < 24:
+    {make}
+"""
 ESCAPE = """
 import os, socket, subprocess
 def attempt(action):
@@ -178,6 +218,28 @@ GALLERY: dict[str, Entry] = {
     "a look at the stack and at all objects": Entry([*WRONG, STACK], NOTHING),
     "a search for the tests on disk": Entry([*WRONG, READER], NOTHING),
     "a protocol of its own": Entry([*WRONG, PROTOCOL], NOTHING),
+    "an error with escape sequences for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="x")], NOTHING),
+    "a time limit for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="TimeLimit")], NOTHING, "too long"),
+    "an error for the whole notebook": Entry([*WRONG, ALWAYS.format(kind="x")], NOTHING, "ended the Python"),
+    "a time limit for the whole notebook": Entry([*WRONG, ALWAYS.format(kind="TimeLimit")], NOTHING),
+    "an error for what is to be forgotten": Entry([*WRONG, ANSI.format(asked="forget", kind="TimeLimit")], NOTHING),
+    "megabytes of errors": Entry([*WRONG, MEGABYTES], NOTHING, "10 more cells stopped"),
+    "news of cells without end, in an answer": Entry([*RIGHT, FLOOD], {"q1": 0, "q2": 3, "q3": 3}, "ended the"),
+    "memory in files that have no name": Entry(
+        [*RIGHT, ANONYMOUS.format(make="held += [os.memfd_create('x')]; os.write(held[-1], bytes(10**8))")],
+        EVERYTHING,
+        "OSError",
+    ),
+    "memory that belongs to no process": Entry(
+        [*RIGHT, ANONYMOUS.format(make="held += [mmap.mmap(-1, 10**8)]; held[-1].write(bytes(10**8))")],
+        EVERYTHING,
+        "OSError",
+    ),
+    "an error that holds errors": Entry(
+        [*RIGHT, "def double(x): raise ExceptionGroup('odd', [ValueError(x)])"],
+        {"q1": 0, "q2": 3, "q3": 3},
+        "ExceptionGroup: odd",
+    ),
     "hard-coded public answers": Entry([*RIGHT, HARD_CODED], {"q1": 1, "q2": 3, "q3": 3}),
     "a gigabyte of output": Entry([*RIGHT, "for _ in range(1000): print('x' * 10**6)"], EVERYTHING),
     "a gigabyte on disk": Entry(
@@ -228,7 +290,18 @@ def test_it_gets_what_it_earned(name: str):
     outcome = judge(entry.cells, QUESTIONS, LIMITS)
     assert outcome["scores"] == entry.earns, messages(outcome)
     assert entry.says in messages(outcome)
+    assert not set(messages(outcome)) & {"\x1b", "\x07", "\u202e"}
+    assert len(messages(outcome)) < 100_000
     assert family() <= before, "a process has outlived its submission"
+
+
+def test_the_kernel_ends_a_submission_before_its_judge_where_memory_runs_out():
+    with Sandbox(LIMITS) as one:
+        one.connection.recv(1)  # it is ready
+        assert one._home is not None
+        pages = [Path("/proc", str(member.pid), "oom_score_adj").read_text().strip() for member in one._home.family()]
+    assert pages.count("1000") >= 1
+    assert Path("/proc/self/oom_score_adj").read_text().strip() != "1000"
 
 
 @pytest.fixture
@@ -277,6 +350,18 @@ def test_messages_of_public_tests_cannot_show_what_hidden_ones_call_with():
     later = [SETUP, SLOPE, REFUSE, "said = []", "def double(x):\n    said.append(x)\n    raise KeyError(str(said))"]
     (first, *_) = judge(later, QUESTIONS, LIMITS)["tests"]["q1"]
     assert "[2.0]" in first["message"]
+
+
+def test_a_notebook_that_runs_again_after_a_hidden_test_tells_nothing():
+    """It may know by then what hidden tests call with: by whatever way one process has left that to the next."""
+    run = "import uuid\nrun = uuid.uuid4().hex"
+    ends = "def double(x):\n    if x != 2.0: __import__('os')._exit(0)\n    raise KeyError(run)"
+    outcome = judge([*RIGHT, run, ends, "raise KeyError(run)"], QUESTIONS, LIMITS)
+    (public, hidden) = outcome["tests"]["q1"]
+    assert "ended the Python process" in hidden["message"]
+    assert outcome["scores"] == {"q1": 0, "q2": 3, "q3": 3}  # the notebook did run again
+    (first,) = re.findall("[0-9a-f]{32}", public["message"])
+    assert [error for error in outcome["errors"] if first in error] == [outcome["errors"][-1]]
 
 
 @pytest.mark.parametrize("weaker", KINDS[1:])

@@ -178,6 +178,7 @@ class Odd(LookupError):
         (Odd("no"), LookupError),
         (SystemExit(0), StudentError),
         (UnicodeError("no"), ValueError),
+        (ExceptionGroup("no", [ValueError()]), Exception),
     ],
 )
 def test_errors_come_over_as_built_in_ones(over_there, raised, comes):
@@ -205,6 +206,7 @@ def test_a_function_that_goes_there_and_back_is_itself(over_there):
     assert over_there(lambda g: [g])(f)[0] is f
 
 
+COLLIDING = [key * (2**61 - 1) for key in range(200)]  # their hashes are all 0
 BAD = [
     {"!": "tensor", "dtype": "float64", "shape": [10**12], "at": 0, "size": 8},
     {"!": "tensor", "dtype": "float64", "shape": [-1], "at": 0, "size": 8},
@@ -214,6 +216,8 @@ BAD = [
     {"!": "object", "number": "1", "callable": True, "text": "x"},
     {"!": "set", "parts": [[1]]},
     {"!": "dict", "pairs": [[1]]},
+    {"!": "set", "parts": COLLIDING},
+    {"!": "dict", "pairs": [[key, 1] for key in COLLIDING]},
     {"!": "slot", "index": "0", "dtype": "float64", "shape": [1], "at": 0, "size": 8},
     {"!": "pickle", "at": 0, "size": 8},
     {"x": 1},
@@ -221,7 +225,7 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("data", BAD, ids=str)
+@pytest.mark.parametrize("data", BAD, ids=lambda data: str(data)[:60])
 def test_nonsense_is_refused(data):
     with pytest.raises(BadMessage):
         Decoder(memoryview(bytes(8)), lambda reference: None).decode(data)

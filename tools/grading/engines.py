@@ -22,8 +22,12 @@ from ndelib import exercises
 from tools.assignments import MasterQuestion
 from tools.common import ROOT, Problem
 from tools.grading.walls import Limits
+from tools.grading.worker.limits import WALL
 
 CONNECT_S = 20
+START_S = 300
+TRIES = 4
+"""How often a notebook is judged: a test from which a judge did not come back is left out the next time."""
 Outcome = dict[str, Any]
 _mine = threading.local()
 
@@ -48,57 +52,78 @@ class Judge:
 
     def __init__(self, key: str):
         self.key = key
-        limits = json.loads(key)["limits"]
-        self._patience_s = 2 * limits["wall_s"] + 180
+        limits = Limits(**json.loads(key)["limits"])
+        self._notebook_s = limits.wall_s + 180
+        self._test_s = WALL * limits.call_s + 40
         self._process: subprocess.Popen[bytes] | None = None
+        self._came = b""
 
     def outcome(self, cells: list[str]) -> Outcome:
-        """Judge one notebook; whatever happens, an outcome comes back."""
-        process = self._started()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(cells).encode() + b"\n")
-            process.stdin.flush()
-            return self._line(process)
-        except (OSError, ValueError, TimeoutError) as error:
-            self.close()
-            why = "the judge took too long" if isinstance(error, TimeoutError) else "the judge ended without a verdict"
-            return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
+        """Judge one notebook; whatever is in it, an outcome comes back.
+
+        Raises:
+            Problem: no judge can be started on this machine.
+        """
+        stuck: list[str] = []
+        why = ""
+        for _ in range(TRIES):
+            process = self._started()
+            test = ""
+            try:
+                _say(process, json.dumps({"cells": cells, "stuck": stuck}))
+                while "outcome" not in (line := self._line(process, self._test_s if test else self._notebook_s)):
+                    test = line["test"]
+                outcome: Outcome = line["outcome"]
+                return outcome
+            except (OSError, ValueError, LookupError) as error:
+                self.close()
+                late = isinstance(error, TimeoutError)
+                why = f"the judge {'took too long' if late else 'ended'} without a verdict"
+                stuck += [test] if test else []
+                if late and not test:
+                    break
+        return crashed(why)
 
     def _started(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tools.grading.judge"],
-                cwd=ROOT,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            assert self._process.stdin is not None
-            self._process.stdin.write(self.key.encode() + b"\n")
+            self.close()
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tools.grading.judge"],
+                    cwd=ROOT,
+                    env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+                _say(self._process, self.key)
+                self._line(self._process, START_S)
+            except (OSError, ValueError) as error:
+                self.close()
+                raise Problem(f"no judge starts on this machine ({error}); what it said stands above") from None
         return self._process
 
-    def _line(self, process: "subprocess.Popen[bytes]") -> Outcome:
+    def _line(self, process: "subprocess.Popen[bytes]", seconds: float) -> dict[str, Any]:
         assert process.stdout is not None
-        until, text = time.monotonic() + self._patience_s, b""
-        while not text.endswith(b"\n"):
+        until = time.monotonic() + seconds
+        while b"\n" not in self._came:
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
             if not ready:
                 raise TimeoutError
             part = os.read(process.stdout.fileno(), 2**16)
             if not part:
                 raise ValueError("no answer")
-            text += part
-        outcome: Outcome = json.loads(text)
-        return outcome
+            self._came += part
+        text, _, self._came = self._came.partition(b"\n")
+        line: dict[str, Any] = json.loads(text)
+        return line
 
     def close(self) -> None:
         """End the judge and what it has started."""
         if self._process is None:
             return
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.Error):
             for process in [*psutil.Process(self._process.pid).children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):
+                with contextlib.suppress(psutil.Error):
                     process.kill()
         self._process.kill()
         self._process.wait()
@@ -106,7 +131,18 @@ class Judge:
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        self._process = None
+        self._process, self._came = None, b""
+
+
+def _say(process: "subprocess.Popen[bytes]", text: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(text.encode() + b"\n")
+    process.stdin.flush()
+
+
+def crashed(why: str) -> Outcome:
+    """Return the outcome of a notebook that nobody can judge."""
+    return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
 
 
 def judge_here(key: str, cells: list[str]) -> Outcome:
@@ -176,9 +212,19 @@ def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Iterator[t
             waiting = {client.submit(judge_here, shared, cells, pure=False): name for name, cells in jobs.items()}
             again = []
             for job in as_done(list(waiting)):
-                name, outcome = waiting[job], job.result()
+                name, outcome = waiting[job], _result(job)
                 if outcome.get("kept_waiting") and not last:
                     again.append(name)
                 else:
                     yield name, outcome
             jobs = {name: jobs[name] for name in again}
+
+
+def _result(job: Any) -> Outcome:
+    try:
+        outcome: Outcome = job.result()
+        return outcome
+    except Problem:
+        raise
+    except Exception as error:  # the machines that had it ended, one after the other
+        return crashed(f"no machine of the cluster came back with a verdict ({type(error).__name__})")

@@ -7,12 +7,14 @@ for each. What comes out of the sandbox is rebuilt from plain data, and compared
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from ndelib.exercises.bindings import Change, first_line, in_words
 from ndelib.exercises.engine import needed_names, run_test
 from tools.assignments import MasterQuestion
 from tools.grading.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
+from tools.grading.text import shown
 from tools.grading.walls import Limits
 from tools.grading.worker.limits import BY_CLOCK, WALL
 from tools.grading.worker.peer import Peer, TooLong
@@ -39,6 +42,11 @@ KEPT_WAITING = 0.05
 """The part of a limit by the clock for which a submission waited for a processor and from which it is no verdict."""
 MOST_CHANGES = 1000
 """of which a submission's report takes note: far more than a notebook has, and few enough to be sorted"""
+MOST_ERRORS = 50
+LONGEST_MESSAGE = 2000
+LONGEST_ERROR = 700
+OWN_MEMORY = 3 * 2**30
+"""bytes that the judge may take for what a submission sends: less than a class needs, more than an answer is"""
 _ERROR = {"cell": int, "type": str, "text": str}
 _CHANGE = {"answer": str, "name": str, "first": int, "last": int, "removed": bool}
 
@@ -101,6 +109,7 @@ class Submission:
         self.question = ""
         self.lost: Counter[str] = Counter()
         self.kept_waiting = False
+        self.sealed = False
         self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
         self._waited_s = 0.0
@@ -124,31 +133,36 @@ class Submission:
         return self._peer
 
     def _start(self) -> None:
-        at = -1
-        self._sandbox = Sandbox(self.limits)
-        peer = Peer(Wire(self._sandbox.connection), _stand_in)
+        at, reports = -1, 0
 
         def progress(message: dict[str, Any]) -> None:
-            nonlocal at
+            nonlocal at, reports
             number = message.get("cell")
             if type(number) is not int or not -1 <= number < len(self._cells):
                 raise Gone("it reports a cell that there is not")
-            at = number
+            at, reports = number, reports + 1
+            if reports > 2 * len(self._cells) + 1:  # a cell runs twice at most
+                raise Gone("it does not keep to the protocol")
             self._begin(number, self.limits.cell_s)
             limit = START_S if number == -1 else WALL * self.limits.cell_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
-        peer.handlers["progress"] = progress
         try:
+            self._sandbox = Sandbox(self.limits)
+            peer = Peer(Wire(self._sandbox.connection), _stand_in)
+            peer.handlers["progress"] = progress
             peer.wire.deadline = min(time.monotonic() + START_S, self._until)
             message = {"do": "run", "cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
-            self.errors, self.changes = _checked(peer.request(message), len(self._cells))
+            errors, changes = _checked(peer.request(message), len(self._cells))
+            del peer.handlers["progress"]  # there is none in a test: it would put off its deadline
             self._begin("tests", self.limits.call_s)
-            for error in self.errors:
+            for error in errors:
                 if error["type"] == "TimeLimit" and BY_CLOCK in error["text"]:
                     self.by_the_clock(error["cell"])
+            if not self.sealed:
+                self.errors, self.changes = errors, changes
             self._peer, self.status = peer, "graded"
-        except (Gone, Silent) as end:
+        except (Gone, Silent, TooLong, Exception) as end:  # instead of the value, a worker may send any error
             what = self._end(end)
             self.status = "time limit" if isinstance(end, Silent) else "crashed"
             if at >= 0:
@@ -187,7 +201,7 @@ class Submission:
             self.kept_waiting = True
 
     def _end(self, end: BaseException) -> str:
-        if isinstance(end, (Silent, _TestTooLong)):
+        if isinstance(end, Silent):
             self.by_the_clock()
         reason = self._sandbox.reason if self._sandbox else ""
         self.close()
@@ -215,8 +229,18 @@ class Submission:
         self._sandbox = self._peer = None
 
 
-def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> dict[str, Any]:
-    """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data."""
+def judge(
+    cells: list[str],
+    questions: list[MasterQuestion],
+    limits: Limits,
+    stuck: Collection[str] = (),
+    begin: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data.
+
+    ``stuck`` are tests that are not run, because a judge did not come back from them with this notebook. ``begin`` is
+    called with the name of each test before it runs, and with nothing after it.
+    """
     tests = [test for question in questions for test in question["tests"]]
     submission = Submission(cells, sorted({name for test in tests for name in needed_names(test)}), limits)
     start = time.monotonic()
@@ -228,10 +252,12 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
         # functions were called with in hidden ones.
         verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
         for hidden in (False, True):
+            # For the same reason, what a notebook says of itself when it runs again after hidden tests is not heard.
+            submission.sealed = hidden
             for question in questions:
                 for place, test in enumerate(question["tests"]):
                     if test["hidden"] == hidden:
-                        verdicts[question["name"]][place] = _run(submission, test, question["name"])
+                        verdicts[question["name"]][place] = _run(submission, test, question["name"], stuck, begin)
     finally:
         submission.close()
     failed = set()
@@ -240,28 +266,35 @@ def judge(cells: list[str], questions: list[MasterQuestion], limits: Limits) -> 
     undone = [change for change in submission.changes if change.answer in failed]
     errors = [
         f"the cell that begins with `{first_line(cells[error['cell']])}` stopped with {error['type']}: {error['text']}"
-        for error in submission.errors
+        for error in submission.errors[:MOST_ERRORS]
     ]
+    if len(submission.errors) > MOST_ERRORS:
+        errors.append(f"{len(submission.errors) - MOST_ERRORS} more cells stopped with an error")
     return {
         "status": submission.status,
         "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
         "tests": verdicts,
-        "undone": in_words(undone, lambda number: first_line(cells[number])),
-        "errors": [*submission.ends, *errors],
+        "undone": [shown(what, LONGEST_ERROR) for what in in_words(undone, lambda number: first_line(cells[number]))],
+        "errors": [shown(what, LONGEST_ERROR) for what in (*submission.ends, *errors)],
         "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
         "kept_waiting": submission.kept_waiting,
     }
 
 
-def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
+def _run(
+    submission: Submission, test: Any, question: str, stuck: Collection[str], begin: Callable[[str], None]
+) -> dict[str, Any]:
     """Run one test, and whatever happens return a verdict."""
     passed, message = False, ""
     submission.question = question
     try:
+        if test["name"] in stuck:
+            raise _TestTooLong
         if submission.lost[question] == MOST_LOST:
             raise _GivenUp
         seconds = WALL * submission.limits.call_s + GRACE_S
         with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
+            begin(test["name"])
             namespace = {}
             for name in needed_names(test):
                 there, value = peer.request({"do": "get", "name": name})
@@ -282,22 +315,28 @@ def _run(submission: Submission, test: Any, question: str) -> dict[str, Any]:
             peer.request({"do": "forget"})
         except (Gone, Silent, TooLong, Exception) as end:  # it was stopped in the middle of a call to this side
             submission.lose(end)
-    except (Gone, Silent, _TestTooLong) as end:
+    except _TestTooLong as end:
+        passed, message = False, "The test did not come to an end with what your code gave it."
+        if test["name"] not in stuck:
+            submission.lose(end)
+    except (Gone, Silent) as end:
         passed = False
         message = f"Your code {submission.lose(end)}." if submission._peer else f"There is nothing to test: {end}."
     except Exception as error:
         passed, message = False, f"Your code gave no value. {getattr(error, 'explanation', '')}"
         if not hasattr(error, "explanation"):  # no error of the student's: the worker does not keep to the protocol
             submission.lose(error)
+    finally:
+        begin("")
     about = {"name": test["name"], "points": test["points"], "hidden": test["hidden"], "hint": test["failure_message"]}
-    return {**about, "passed": passed, "message": "" if passed else message[:2000]}
+    return {**about, "passed": passed, "message": "" if passed else shown(message, LONGEST_MESSAGE)}
 
 
 class _GivenUp(Exception):
     """A question is not asked any further."""
 
 
-class _TestTooLong(BaseException):
+class _TestTooLong(Silent):
     """A test itself did not end, because of what the student's code gave it."""
 
 
@@ -337,8 +376,25 @@ def main() -> None:
     key = json.loads(sys.stdin.readline())
     limits = Limits(**key["limits"])
     torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
+    _limit_own_memory()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # from here on, a submission may have chosen what is written there
+
+    def say(what: dict[str, Any]) -> None:
+        print(json.dumps(what), file=answers, flush=True)
+
+    say({"ready": True})
     for line in sys.stdin:
-        print(json.dumps(judge(json.loads(line), key["questions"], limits)), file=answers, flush=True)
+        job = json.loads(line)
+        say({"outcome": judge(job["cells"], key["questions"], limits, job["stuck"], lambda name: say({"test": name}))})
+
+
+def _limit_own_memory() -> None:
+    """Let this process take so much more memory than it has; what it starts may raise the limit to its own."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        now = next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:"))
+        resource.setrlimit(resource.RLIMIT_DATA, (now + OWN_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
@@ -69,7 +68,10 @@ class Sandbox:
         """Kill all of it when its processes together are too many or hold too much memory."""
         assert self._home is not None
         while not self._ended.wait(WATCH_S):
-            family = self._home.family()
+            try:
+                family = self._home.family()
+            except psutil.Error:  # one has just ended; to stop watching would set the others free
+                continue
             self.use.look(member.pid for member in family)
             if sum(map(_memory, family)) > self.limits.memory_mb * 2**20:
                 self.reason = f"it used more than {self.limits.memory_mb} MB of memory"
@@ -256,11 +258,11 @@ def close_nurseries() -> None:
 
 
 def _memory(process: psutil.Process) -> int:
-    """Return the memory of a process in bytes; what it shares with copies of itself counts once among them."""
+    """Return the memory of a process in bytes, swap included; what copies of it share counts once among them."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc", str(process.pid), "smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "SwapPss:")))
     try:
-        found: Any = process.memory_full_info().pss if sys.platform == "linux" else process.memory_info().rss
-        return int(found)
-    except psutil.AccessDenied:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0

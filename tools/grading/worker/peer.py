@@ -18,6 +18,9 @@ from .values import BadMessage, Decoder, Encoder, Reference, lift
 from .wire import Gone, Silent, Wire
 
 LONGEST_TEXT = 2000
+MOST_KINDS = 30
+NOT_OF_A_TEXT = (UnicodeError, Warning, BaseExceptionGroup)
+"""built-in exceptions that cannot be made of a text alone, or that are none"""
 
 
 class TooLong(BaseException):
@@ -261,7 +264,7 @@ def _put_back_parts(original: Any, changed: dict[Any, Any]) -> None:
 def _rebuilt(info: dict[str, Any]) -> BaseException:
     """Return the error as the nearest built-in one; its ``explanation`` says where it happened."""
     kinds, text, where = info.get("kinds"), str(info.get("text", "")), str(info.get("where", ""))
-    kinds = [kind for kind in kinds if isinstance(kind, str)] if isinstance(kinds, list) else []
+    kinds = [kind for kind in kinds[:MOST_KINDS] if isinstance(kind, str)] if isinstance(kinds, list) else []
     name = kinds[0] if kinds else "an error"
     where = (where or f"It stopped with {name}: {text}".rstrip(": "))[:LONGEST_TEXT]
     if "TimeLimit" in kinds:
@@ -269,7 +272,7 @@ def _rebuilt(info: dict[str, Any]) -> BaseException:
     error: Exception = StudentError(f"{name}: {text}"[:LONGEST_TEXT])
     for kind in kinds:
         known = getattr(builtins, kind, None)
-        if isinstance(known, type) and issubclass(known, Exception) and not issubclass(known, (UnicodeError, Warning)):
+        if isinstance(known, type) and issubclass(known, Exception) and not issubclass(known, NOT_OF_A_TEXT):
             error = known(text[:LONGEST_TEXT])
             break
     error.explanation = where  # type: ignore[attr-defined]

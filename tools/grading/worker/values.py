@@ -6,6 +6,7 @@ and a short text, which the receiver may call, or ask for its next value if it i
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 MAX_NODES = 2_000_000
 MAX_DEPTH = 60
 SHOWN = 200
+MOST_COLLIDING = 100
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -165,9 +167,11 @@ class Decoder:
             return Slot(index)
         if kind in ("tuple", "set"):
             parts = [self.decode(part, depth + 1) for part in data["parts"]]
-            return tuple(parts) if kind == "tuple" else set(parts)
+            return tuple(parts) if kind == "tuple" else set(_keys(parts))
         if kind == "dict":
-            return {self.decode(key, depth + 1): self.decode(value, depth + 1) for key, value in data["pairs"]}
+            pairs = [(self.decode(key, depth + 1), self.decode(value, depth + 1)) for key, value in data["pairs"]]
+            _keys([key for key, _ in pairs])
+            return dict(pairs)
         if kind in ("array", "scalar"):
             if data["dtype"] not in ARRAYS:
                 raise BadMessage("an array of an unknown type")
@@ -207,6 +211,13 @@ class Decoder:
         if type(start) is not int or type(size) is not int or not 0 <= start <= start + size <= len(self._blob):
             raise BadMessage("data beyond the end of the message")
         return self._blob[start : start + size]
+
+
+def _keys(keys: list[Any]) -> list[Any]:
+    """Return the keys; refuse them where many have one hash: sets of such take hours, where no time limit reaches."""
+    if len(keys) > MOST_COLLIDING and max(Counter(map(hash, keys)).values()) > MOST_COLLIDING:
+        raise BadMessage("too many keys with one hash")
+    return keys
 
 
 def _shape(data: dict[str, Any]) -> tuple[int, ...]:
