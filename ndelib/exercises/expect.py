@@ -3,7 +3,8 @@
 They raise ``AssertionError``: the student's checker shows its text, and so does Otter when a class is graded.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def expect_equal(got: Any, want: Any, what: str) -> None:
     """
     _expect_a_value(got, what)
     if got != want:
-        raise AssertionError(f"{what} should be {want!r}, but it is {got!r}.")
+        raise AssertionError(f"{what} should be {_cut(repr(want), 1000)}, but it is {_cut(repr(got), 1000)}.")
 
 
 def expect_pair(got: Any, what: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,17 +95,28 @@ def _as_tensor(value: Any) -> torch.Tensor:
 
 def _show(value: Any) -> str:
     """Write a value as short text: numbers with six digits, anything long cut off."""
-    if torch.is_tensor(value):
-        value = value.item() if value.ndim == 0 else value.tolist()
-    text = _digits(value)
-    return text if len(text) <= 160 else f"{text[:150]} …"
+    text = ""
+    for piece in _pieces(value):
+        text += piece
+        if len(text) > 160:  # a tensor may have millions of numbers
+            break
+    return _cut(text, 160)
 
 
-def _digits(value: Any) -> str:
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 10]} …"
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Write a value piece by piece, so that who shows its beginning makes no more of it."""
+    if torch.is_tensor(value) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return f"[{', '.join(_digits(part) for part in value)}]"
-    if isinstance(value, tuple):
-        return f"({', '.join(_digits(part) for part in value)})"
-    return repr(value)
+        yield f"{value:.6g}"
+    elif isinstance(value, (list, tuple)) or torch.is_tensor(value):
+        yield "(" if isinstance(value, tuple) else "["
+        for index in range(len(value)):
+            yield from itertools.chain([", "] if index else [], _pieces(value[index]))
+        yield ")" if isinstance(value, tuple) else "]"
+    else:
+        yield repr(value)

@@ -1,11 +1,14 @@
 """`make grade`: judged as the student's checker does; a run that is killed goes on; bad input is told."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,15 @@ import pytest
 from ndelib.exercises import Grader
 from ndelib.exercises.engine import run_test
 from tests.exercises import assignment as given
+from tests.exercises.synthetic import QUESTIONS, RIGHT
 from tools.assignments import all_numbers
 from tools.common import ROOT, Problem
-from tools.grade import Options, grade_class
+from tools.grade import Options, grade_class, judge_all
+from tools.grading import engines
 from tools.grading.judge import judge
+from tools.grading.report import _file_name
 from tools.grading.submissions import (
+    Submission,
     assignment_of,
     find_submissions,
     read_code,
@@ -160,6 +167,114 @@ def test_a_run_that_is_killed_loses_nothing_and_leaves_nothing(tmp_path: Path):
     assert resumed.stdout.splitlines()[-1] == str(marks)
 
 
+DIES = "def q1_hidden(double):\n    import ctypes\n\n    ctypes.string_at(0)"
+STICKS = "def q2_hidden(slope):\n    sum(range(10**15))"  # in C, where no signal is looked at
+
+
+def test_a_judge_that_dies_or_sticks_in_a_test_costs_that_test():
+    questions = json.loads(json.dumps(QUESTIONS))
+    questions[0]["tests"][1]["code"], questions[1]["tests"][1]["code"] = DIES, STICKS
+    one = engines.Judge(engines.answer_key(questions, Limits()))
+    one._test_s = 5.0
+    try:
+        outcome = one.outcome(RIGHT)
+    finally:
+        one.close()
+    assert outcome["scores"] == {"q1": 1, "q2": 1, "q3": 3}
+    assert outcome["status"] == "graded"
+    assert "did not come to an end" in outcome["tests"]["q1"][1]["message"]
+
+
+def test_a_submission_that_no_judge_comes_back_from_is_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def never(key: str, jobs: dict[str, list[str]], workers: int | None) -> Iterator[tuple[str, engines.Outcome]]:
+        for name in jobs:
+            asked.append(name)
+            yield name, engines.crashed("the judge took too long without a verdict")
+
+    monkeypatch.setattr(engines, "on_this_machine", never)
+    fresh: Any = types.SimpleNamespace(questions=QUESTIONS, name="99_synthetic")
+    for _ in range(2):
+        found = judge_all([Submission(Path("x"), "x", ["1"])], fresh, Options(tmp_path))
+        assert found["x"]["errors"] == ["the judge took too long without a verdict"]
+    assert len(asked) == 1
+
+
+def test_where_no_judge_starts_the_run_says_so(monkeypatch: pytest.MonkeyPatch):
+    key = engines.answer_key(QUESTIONS, Limits())
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Problem, match="no judge starts"):
+        dict(engines.on_this_machine(key, {"x": ["1"]}, 1))
+
+
+def test_the_judge_may_not_take_all_memory():
+    program = "import tools.grading.judge as j; j.OWN_MEMORY = 2**26; j._limit_own_memory(); bytearray(2**28)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "MemoryError" in done.stderr
+
+
+def test_links_and_what_is_no_file_get_a_line_and_are_not_followed(tmp_path: Path):
+    """A link leads where a student wants: to a classmate's answers, or to the lecturer's solution."""
+    student = given.released("01").student
+    (root := tmp_path / "class").mkdir()
+    nbformat.write(given.released("01").solution, tmp_path / "solution.ipynb")
+    nbformat.write(student, root / "honest.ipynb")
+    (root / "link.ipynb").symlink_to(tmp_path / "solution.ipynb")
+    (root / "classmate.ipynb").symlink_to("honest.ipynb")
+    (root / "broken.ipynb").symlink_to("nowhere")
+    (root / "circle.ipynb").symlink_to("circle.ipynb")
+    (root / "folder").symlink_to("/")
+    os.mkfifo(root / "pipe.ipynb")
+    found = {path.name: read_submission(path, path.name, "01", student) for path in find_submissions(str(root))}
+    assert {name: one.status for name, one in found.items()} == {
+        "honest.ipynb": "",
+        **dict.fromkeys(("link.ipynb", "classmate.ipynb", "broken.ipynb", "circle.ipynb", "folder"), "not a notebook"),
+        "pipe.ipynb": "not a notebook",
+    }
+    assert "a link, which is not followed" in found["link.ipynb"].problem
+    assert all(one.handed_in.year > 2000 for one in found.values())
+    gone = read_submission(root / "gone.ipynb", "gone", "01", student)
+    assert (gone.status, gone.handed_in.year) == ("not a notebook", 1970)
+    assert str(tmp_path) not in gone.problem  # the student reads it
+
+
+def test_a_folder_that_cannot_be_read_gets_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.ipynb").write_text("{}")
+
+    def scandir(path: Any, old: Any = os.scandir) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return old(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert find_submissions(str(tmp_path)) == [tmp_path / "a.ipynb", tmp_path / "closed"]
+    with pytest.raises(ValueError, match="a folder that cannot be read"):
+        read_code(tmp_path / "closed")
+
+
+def test_a_hundred_thousand_cells_and_a_million_spaces_are_read_in_no_time(tmp_path: Path):
+    """What took the square of their number took hours."""
+    student = given.released("01").student
+    stubs = [cell.source for cell in student.cells if "-answer" in cell.get("id", "")]
+    check = f'grader.check("q1"){" " * 10**6}x'
+    nbformat.write(notebook(check, "def" + " " * 10**6, 'Grader("01")'), tmp_path / "n.ipynb")
+    assert len(read_submission(tmp_path / "n.ipynb", "n", "01", student).cells) == 3
+    assert without_stale_stubs([*stubs, "x = 1"] * 20_000, student) == [*stubs, "x = 1"] * 20_000
+    nbformat.write(notebook(*["x = 1", ""] * 5_001), tmp_path / "n.ipynb")
+    assert "more than 5000 cells" in read_submission(tmp_path / "n.ipynb", "n", "01", student).problem
+
+
+def test_a_page_has_a_name_that_every_file_system_takes(tmp_path: Path):
+    for letter in "x漢\U0001f600":
+        used: set[str] = set()
+        names = [_file_name(letter * 250, used) for _ in range(12)]
+        assert len(set(names)) == 12
+        for name in names:
+            (tmp_path / f"{name}.html").write_text("")
+
+
 @pytest.mark.parametrize(
     ("sources", "found"),
     [
@@ -205,6 +320,11 @@ def test_a_folder_of_no_or_of_mixed_assignments_asks_which(tmp_path: Path):
         which_assignment(find_submissions(str(tmp_path)))
     nbformat.write(given.released("01").student, tmp_path / "b.ipynb")
     assert which_assignment(find_submissions(str(tmp_path))) == "01"
+    nbformat.write(given.released("03").student, tmp_path / "c.ipynb")
+    with pytest.raises(Problem, match="1 of 01, 1 of 03"):
+        which_assignment(find_submissions(str(tmp_path)))
+    nbformat.write(given.released("01").student, tmp_path / "d.ipynb")
+    assert which_assignment(find_submissions(str(tmp_path))) == "01"  # one of another week stops nobody
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,15 @@ def test_expect_close_accepts_what_is_equal_in_any_dress():
     expect_close(float("inf"), float("inf"), "this")
 
 
+def test_of_a_large_value_no_more_is_written_than_is_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.Tensor, "tolist", None, raising=False)
+    with pytest.raises(AssertionError, match=r"it has \(2000, 1000\): expected 1, got \[\[0, 0, .* …\.$"):
+        expect_close(torch.zeros(2000, 1000), 1.0, "it")
+    with pytest.raises(AssertionError, match=r"^it should be 1, but it is 'xxx.* …\.$") as caught:
+        expect_equal("x" * 10**6, 1, "it")
+    assert len(str(caught.value)) < 1100
+
+
 def test_expect_equal_and_expect_pair():
     expect_equal("saddle", "saddle", "this")
     with pytest.raises(AssertionError, match="this should be 'saddle', but it is 'node'"):

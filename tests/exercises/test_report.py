@@ -16,8 +16,9 @@ from tools.grading.pages import feedback
 from tools.grading.report import NOTHING, Line, table, write_report
 from tools.grading.results import Results, digest
 from tools.grading.roster import Student, entries, read_roster
-from tools.grading.similarity import similar
+from tools.grading.similarity import LONGEST_NOTEBOOK, fingerprints, similar
 from tools.grading.submissions import Submission
+from tools.grading.text import shown
 
 NAMES = {
     **{"s1": "Zoë Müller", "s12": "Ann Lee", "a.b@c.org": "Bo", "s3": "José da Silva"},
@@ -247,6 +248,19 @@ def test_what_everybody_was_given_or_writes_is_no_similarity():
 
 def test_what_cannot_be_read_is_compared_as_far_as_it_goes():
     assert len(similar({"a": [LONG + "'''"], "b": [LONG + "\n(("]}, [])) == 1
+
+
+def test_of_a_notebook_without_end_the_beginning_is_compared():
+    junk = [f"x = {'+ '.join('ab' * 12_000)}", "y = 1\n" * 30_000]
+    assert sum(map(len, junk)) > LONGEST_NOTEBOOK
+    assert fingerprints([*junk, LONG]) == fingerprints(junk)
+    assert fingerprints([LONG, *junk]) > fingerprints([LONG])
+
+
+def test_what_a_submission_has_written_is_shown_and_not_obeyed():
+    assert shown("é\n\tlimit(‘x’) 漢 \U0001f600", 50) == "é\n\tlimit(‘x’) 漢 \U0001f600"
+    assert shown("\x1b[2J\r\x9b\u202e\ud800", 50) == r"\x1b[2J\r\x9b\u202e\ud800"
+    assert shown("x" * 100, 10) == "x" * 8 + " …"
 
 
 def test_a_result_is_there_whole_or_not_at_all(tmp_path: Path):

@@ -160,10 +160,12 @@ def _summary(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> dict[
 
 def _file_name(label: str, used: set[str]) -> str:
     """Return a name for a page that every file system takes and that no other page has."""
-    plain = re.sub(r"[^\w.@-]+", "_", unicodedata.normalize("NFC", label)).strip("._") or "page"
-    name, number = plain[:100], 1
+    plain = re.sub(r"[^\w.@-]+", "_", unicodedata.normalize("NFC", label[:400])).strip("._") or "page"
+    # A file system counts bytes, 255 at most, of which a letter has up to four.
+    plain = plain.encode()[:200].decode(errors="ignore")
+    name, number = plain, 1
     while name.casefold() in used:
         number += 1
-        name = f"{plain[:100]}-{number}"
+        name = f"{plain}-{number}"
     used.add(name.casefold())
     return name

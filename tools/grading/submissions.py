@@ -1,9 +1,13 @@
 """Submitted files: finding them, reading the code out of them whatever they are, and saying whose they are."""
 
 import ast
+import contextlib
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,8 +19,10 @@ from tools.common import Problem
 
 LARGEST_FILE = 50 * 2**20
 LARGEST_CODE = 2 * 2**20
+MOST_CELLS = 5000
+"""with code in them; each costs a millisecond or two even if it does nothing"""
 
-_CHECK = re.compile(r"\s*grader\.(check|check_all|export)\([^()\n]*\)\s*;?\s*")
+_CHECK = re.compile(r"grader\.(check|check_all|export)\([^()\n]*\)\s*;?")
 # Which assignment a notebook belongs to is read from its code: metadata does not survive every notebook service.
 _ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
 
@@ -34,20 +40,34 @@ class Submission:
     @property
     def handed_in(self) -> datetime:
         """When the file was last changed, which an archive and a learning-management system keep."""
-        return datetime.fromtimestamp(self.path.stat().st_mtime, tz=UTC)
+        try:
+            return datetime.fromtimestamp(self.path.lstat().st_mtime, tz=UTC)
+        except (OSError, ValueError, OverflowError):  # it is gone, or from a year that there is not
+            return datetime.fromtimestamp(0, tz=UTC)
 
 
 def find_submissions(folder: str) -> list[Path]:
-    """Return the files of a folder and its subfolders, hidden ones left out; raise ``Problem`` if there are none."""
+    """Return the files of a folder and its subfolders, hidden ones left out; raise ``Problem`` if there are none.
+
+    Links and folders that cannot be read are among them, so that each gets its line.
+    """
     if not folder:  # what make passes on when nobody said which
         raise Problem("say where the submitted notebooks are: make grade SUBMISSIONS=folder")
     root = Path(folder)
     if not root.is_dir():
         raise Problem(f"{folder} is not a folder: say where the submitted notebooks are")
-    files = sorted(path for path in root.rglob("*") if path.is_file() and not _hidden(path.relative_to(root)))
+    files = sorted(path for path in _below(root) if not _hidden(path.relative_to(root)))
     if not files:
         raise Problem(f"{folder} is empty: there is nothing to grade")
     return files
+
+
+def _below(root: Path) -> Iterator[Path]:
+    closed: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=closed.append):
+        yield from (Path(folder, name) for name in names)
+        yield from (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
+    yield from (Path(str(error.filename)) for error in closed)
 
 
 def _hidden(path: Path) -> bool:
@@ -62,8 +82,24 @@ def read_code(path: Path) -> list[str]:
     Raises:
         ValueError: the file is not a notebook; the text is for the lecturer.
     """
-    if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(f"larger than {LARGEST_FILE // 2**20} MB")
+    try:
+        about = path.lstat()
+        if stat.S_ISLNK(about.st_mode):  # a student chooses where it leads: to a classmate's file, or to one of yours
+            raise ValueError("a link, which is not followed: put the file itself in its place")
+        if stat.S_ISDIR(about.st_mode):
+            raise ValueError("a folder that cannot be read")
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("neither a file nor a folder")
+        if about.st_size > LARGEST_FILE:
+            raise ValueError(f"larger than {LARGEST_FILE // 2**20} MB")
+        return _code(path)
+    except OSError as error:
+        raise ValueError(f"a file that cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise ValueError("it takes more memory than there is") from None
+
+
+def _code(path: Path) -> list[str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         cells = content["cells"] if "cells" in content else content["worksheets"][0]["cells"]  # before 2015
@@ -80,6 +116,9 @@ def read_code(path: Path) -> list[str]:
         raise ValueError("JSON, but not that of a notebook") from None
     except (RecursionError, ValueError):
         raise ValueError("JSON that nobody can read") from None
+    code = [source for source in code if source.strip()]
+    if len(code) > MOST_CELLS:
+        raise ValueError(f"more than {MOST_CELLS} cells of code")
     if sum(map(len, code)) > LARGEST_CODE:
         raise ValueError(f"more than {LARGEST_CODE // 2**20} MB of code")
     return code
@@ -92,18 +131,21 @@ def assignment_of(code: Iterable[str]) -> str | None:
 
 
 def which_assignment(files: Sequence[Path]) -> str:
-    """Return the one assignment that the notebooks in ``files`` name; raise ``Problem`` if there is not just one."""
-    found = set()
+    """Return the assignment that most of the notebooks in ``files`` name; raise ``Problem`` if there is none.
+
+    A notebook of another week among them gets a line in the table, and stops nothing.
+    """
+    found: Counter[str] = Counter()
     for path in files:
-        try:
-            found.add(assignment_of(read_code(path)))
-        except ValueError:
-            continue
-    found &= set(all_numbers())
-    if len(found) != 1:
-        named = f"notebooks of several assignments ({', '.join(sorted(map(str, found)))})" if found else "no notebook"
-        raise Problem(f"{named} that names its assignment: say which to grade, as in --assignment 01")
-    return str(found.pop())
+        with contextlib.suppress(ValueError):
+            found.update({assignment_of(read_code(path)) or ""} & set(all_numbers()))
+    if not found:
+        raise Problem("no notebook names its assignment: say which to grade, as in --assignment 01")
+    number, most = found.most_common(1)[0]
+    if 2 * most <= found.total():
+        several = ", ".join(f"{count} of {name}" for name, count in sorted(found.items()))
+        raise Problem(f"notebooks of several assignments ({several}): say which to grade, as in --assignment {number}")
+    return number
 
 
 def read_submission(path: Path, name: str, assignment: str, student: NotebookNode) -> Submission:
@@ -111,18 +153,19 @@ def read_submission(path: Path, name: str, assignment: str, student: NotebookNod
     submission = Submission(path, name)
     try:
         code = read_code(path)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         submission.status, submission.problem = "not a notebook", str(error)
         return submission
     found = assignment_of(code)
     if found not in (None, assignment):
         submission.status = "wrong assignment"
         submission.problem = f"the notebook is for assignment {found}, not {assignment}"
-    elif not any(source.strip() for source in code):
+    elif not code:
         submission.status, submission.problem = "not a notebook", "it has no code"
     else:
         # The checker's verdicts are not looked at, so its cells need not run.
-        submission.cells = [source for source in without_stale_stubs(code, student) if not _CHECK.fullmatch(source)]
+        kept = without_stale_stubs(code, student)
+        submission.cells = [source for source in kept if not _CHECK.fullmatch(source.strip())]
     return submission
 
 
@@ -131,19 +174,15 @@ def without_stale_stubs(code: list[str], student: NotebookNode) -> list[str]:
 
     A student who duplicates the cell, answers in one copy and leaves the other has answered.
     """
-    stubs = {
-        cell.source.strip(): _defined(cell.source)
-        for cell in student.cells
-        if cell.cell_type == "code" and "..." in cell.source
-    }
-    kept = []
-    for source in code:
-        names = stubs.get(source.strip())
-        others = [other for other in code if other.strip() != source.strip()]
-        if names and all(any(_defines(other, name) for other in others) for name in names):
-            continue
-        kept.append(source)
-    return kept
+    distinct = {source.strip() for source in code}
+    stale = set()
+    for cell in student.cells:
+        stub = cell.source.strip()
+        if cell.cell_type == "code" and "..." in stub and stub in distinct:
+            names, others = _defined(stub), distinct - {stub}
+            if names and all(any(_defines(other, name) for other in others) for name in names):
+                stale.add(stub)
+    return [source for source in code if source.strip() not in stale]
 
 
 def _defined(stub: str) -> set[str]:
