@@ -9,6 +9,7 @@ from typing import Any
 from tools.assignments import MasterQuestion
 from tools.grading.items import ENOUGH, Question
 from tools.grading.similarity import Pair
+from tools.grading.text import visible
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -23,10 +24,6 @@ td.number { text-align: right; }
 """
 # No script and nothing from elsewhere runs in a page, whatever a submission has put into its messages.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
-
-# All but tab and line feed, the signs that turn the direction of what follows, and halves of characters.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def page(title: str, body: str) -> str:
@@ -134,11 +131,6 @@ def _percent(share: float) -> str:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
-
-
-def visible(text: str) -> str:
-    """Return text whose control characters are written out: they move a cursor, colour a terminal, turn the reading."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _text(text: str) -> str:

@@ -15,10 +15,11 @@ from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
 from tools.grading.items import analyse
-from tools.grading.pages import class_report, feedback, visible
+from tools.grading.pages import class_report, feedback
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
 from tools.grading.similarity import Pair, similar
+from tools.grading.text import visible
 
 NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _FORMULA = re.compile(r"""(^|[,;|"])(\s*[=+@＝＋－＠-])""")
