@@ -75,11 +75,13 @@ found = {
         lambda: kernel("unshare", 0x10000000),
         lambda: kernel("shmget", 0, 4096, 0o1600),
         lambda: kernel("inotify_add_watch", 0, b"/usr", 32),
+        lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),  # to the host of a virtual machine
         lambda: os.memfd_create("mine"),
         lambda: mmap.mmap(-1, 4096),
         lambda: mmap.mmap(os.open("/dev/zero", os.O_RDWR), 4096),
     )],
     "user namespace": os.system("unshare --user true 2>/dev/null") != 0,
+    "sockets": [outcome(lambda: socket.socket(family)) for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)],
     "private memory": outcome(lambda: mmap.mmap(-1, 4096, mmap.MAP_PRIVATE)),
     "forks": outcome(forks),
 }
@@ -141,6 +143,7 @@ def test_behind_a_wall_there_is_nothing_to_see_and_nobody_to_reach(wall: str, us
     assert set(found["refused"]) <= {"OSError"}
     assert found["user namespace"]
     assert found["private memory"] == "done"
+    assert found["sockets"] == ["done"] * 3
     if wall == KINDS[0] or user != 0:  # the kernel counts no processes of root's
         assert found["forks"] == "BlockingIOError"
 

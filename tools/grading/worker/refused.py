@@ -35,16 +35,20 @@ REFUSED = {
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
 }
-CLONE, MMAP, SECCOMP, KEYCTL = (56, 220), (9, 222), (317, 277), REFUSED["keyctl"]
+CLONE, MMAP, SOCKET, SECCOMP, KEYCTL = (56, 220), (9, 222), (41, 198), (317, 277), REFUSED["keyctl"]
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 X32 = 0x40000000  # the same services once more, with other numbers
 NEW_USERS = 0x10000000
-SHARED_ANONYMOUS = 0x01 | 0x20  # memory without a file that stays when no process has it mapped
+# Unix, Internet and netlink sockets belong to a network namespace; others (vsock) reach the host of a virtual machine.
+FAMILIES = (1, 2, 10, 16)
+BOTH = 0x01 | 0x20  # shared and anonymous: memory without a file that stays when no process has it mapped
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-NUMBER, MACHINE, ARGUMENTS = 0, 4, 16  # where they lie in what a filter sees
+NUMBER, MACHINE, ARGUMENTS, FLAGS = 0, 4, 16, 16 + 3 * 8  # where they lie in what a filter sees
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | errno.ENOSYS
 NO_NEW_PRIVILEGES, SET_FILTER, AT_FULL_SPEED, JOIN_NEW_KEYRING = 38, 1, 4, 1
+
+Step = tuple[int, ...]  # what to do, with which number; and how many steps a test skips if it holds, and if not
 
 
 def refuse() -> None:
@@ -69,13 +73,19 @@ def end_first() -> None:
 
 
 def _filter(column: int, machine: int) -> bytes:
-    """Return the program that the kernel runs before each service; a test skips one step if it fails."""
-    steps = [(LOAD, MACHINE), (EQUAL, machine, 1, 0), (RETURN, REFUSE), (LOAD, NUMBER)]
+    """Return the program that the kernel runs before each service."""
+    steps: list[Step] = [(LOAD, MACHINE), (EQUAL, machine, 1, 0), (RETURN, REFUSE), (LOAD, NUMBER)]
     if column == 0:
         steps += [(AT_LEAST, X32, 0, 1), (RETURN, REFUSE)]
-    for numbers in REFUSED.values():
-        steps += [(EQUAL, numbers[column], 0, 1), (RETURN, REFUSE)]
-    steps += [(EQUAL, CLONE[column], 0, 4), (LOAD, ARGUMENTS), (ANY_BIT, NEW_USERS, 0, 1), (RETURN, REFUSE)]
-    steps += [(RETURN, ALLOW), (EQUAL, MMAP[column], 0, 4), (LOAD, ARGUMENTS + 3 * 8), (AND, SHARED_ANONYMOUS)]
-    steps += [(EQUAL, SHARED_ANONYMOUS, 0, 1), (RETURN, REFUSE), (RETURN, ALLOW)]
+    refused: list[Step] = [(RETURN, REFUSE)]
+    families: list[Step] = [step for family in FAMILIES for step in ((EQUAL, family, 0, 1), (RETURN, ALLOW))]
+    services: list[tuple[tuple[int, int], list[Step]]] = [
+        *((numbers, refused) for numbers in REFUSED.values()),
+        (CLONE, [(LOAD, ARGUMENTS), (ANY_BIT, NEW_USERS, 0, 1), (RETURN, REFUSE), (RETURN, ALLOW)]),
+        (MMAP, [(LOAD, FLAGS), (AND, BOTH), (EQUAL, BOTH, 0, 1), (RETURN, REFUSE), (RETURN, ALLOW)]),
+        (SOCKET, [(LOAD, ARGUMENTS), *families, (RETURN, REFUSE)]),
+    ]
+    for numbers, what in services:
+        steps += [(EQUAL, numbers[column], 0, len(what)), *what]
+    steps += [(RETURN, ALLOW)]
     return b"".join(struct.pack("HBBI", code, *(jumps or (0, 0)), value) for code, value, *jumps in steps)
