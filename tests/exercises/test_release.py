@@ -88,7 +88,7 @@ def test_a_message_that_otter_cannot_write(master: Path):
 
 
 def test_two_tests_of_one_name(master: Path):
-    edit(master, "q1-test-limit", "q1_limit", "q1_kinds")
+    edit(master, "q1-test-limit", "q1_limit", "q1_kind")
     assert "same name" in problem()
 
 

@@ -97,8 +97,8 @@ def test_a_name_in_code_leads_to_its_entry_and_the_entry_back(browser: Browser, 
         entry = page.locator("dl:has(> dt[id='ndelib.odeint'])")
         assert "gradient" in entry.locator("dt").first.inner_text()
         entry.locator("summary").click()
-        entry.get_by_role("link", name="1 Rates of change as vector fields / Saddles").click()
-        page.wait_for_url("**/chapters/01_vector_fields.html#saddles")
+        entry.get_by_role("link", name="1 Rates of change as vector fields / A rule for velocity").click()
+        page.wait_for_url("**/chapters/01_vector_fields.html#a-rule-for-velocity")
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -26,9 +26,9 @@ KINDS = {
 
 ALGORITHMS = {
     "01": {
-        "find_fixed_points": "all zeros of a field on the line, by halving brackets",
         "euler": "Euler's method",
         "heavy_ball": "gradient descent with momentum",
+        "sharpness": "the largest eigenvalue of a Hessian, by power iteration",
     },
     "03": {
         "step": "a Runge–Kutta step, for every table",
