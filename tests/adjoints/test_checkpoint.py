@@ -1,5 +1,6 @@
 """Steps made again give the gradient of backpropagation to rounding, whatever the solve was like."""
 
+import functools
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndelib import odeint, odeint_with_cost
-from ndelib.adjoints.backward.checkpoint import largest_right_part
+from ndelib.adjoints.backward.checkpoint import steps_before
 from ndelib.solvers.steps.methods import METHODS
 from tests.adjoints.problems import (
     IMPLICIT,
@@ -194,9 +195,9 @@ def most_repetitions(steps, checkpoints):
 @pytest.mark.parametrize("slots", [2, 3, 4])
 @pytest.mark.parametrize("repetitions", [1, 2, 3])
 def test_the_binomial_number_of_steps_can_be_differentiated(slots, repetitions):
-    # Griewank (1992): with s states besides the first, (s + r choose s) steps are made again at most r times each, and
-    # once more to be differentiated; one step more needs one repetition more.
-    steps = math.comb(slots - 1 + repetitions, slots - 1)
+    # Griewank (1992): with s states, the first among them, (s + r choose s) steps are made again at most r times each,
+    # and once more to be differentiated; one step more needs one repetition more.
+    steps = math.comb(slots + repetitions, slots)
     assert most_repetitions(steps, slots) == repetitions + 1
     assert most_repetitions(steps + 1, slots) == repetitions + 2
 
@@ -211,11 +212,32 @@ def test_every_state_kept_means_that_no_step_is_made_twice():
     assert most_repetitions(256, "log") <= 5
 
 
+@functools.cache
+def fewest_made_again(steps: int, slots: int) -> int:
+    """The best of all schedules, by trying every place of the next state that is kept."""
+    if slots == 0 or steps == 1:
+        return steps * (steps - 1) // 2
+    return min(m + fewest_made_again(steps - m, slots - 1) + fewest_made_again(m, slots) for m in range(1, steps))
+
+
+@functools.cache
+def made_again(steps: int, slots: int) -> int:
+    if slots == 0 or steps == 1:
+        return steps * (steps - 1) // 2
+    m = steps_before(steps, slots)
+    return m + made_again(steps - m, slots - 1) + made_again(m, slots)
+
+
+@pytest.mark.parametrize("slots", range(1, 7))
+def test_no_schedule_makes_fewer_steps_again(slots):
+    assert all(made_again(steps, slots) == fewest_made_again(steps, slots) for steps in range(2, 90))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.integers(2, 10_000), st.integers(1, 20))
 def test_both_parts_of_a_split_can_be_done_with_what_they_get(steps, slots):
-    right = largest_right_part(steps, slots)
-    assert 1 <= right < steps
-    r = next(r for r in range(1, steps + 1) if math.comb(slots + r, slots) >= steps)
-    assert right <= math.comb(slots - 1 + r, slots - 1)  # one slot less
-    assert steps - right <= math.comb(slots + r - 1, slots)  # one repetition less
+    before, s = steps_before(steps, slots), slots + 1
+    assert 1 <= before < steps
+    r = next(r for r in range(1, steps + 1) if math.comb(s + r, s) >= steps)
+    assert before <= math.comb(s + r - 1, s)  # one repetition less
+    assert steps - before <= math.comb(s - 1 + r, s - 1)  # one slot less

@@ -79,8 +79,9 @@ def random_states(trail: Trail, y0: Tensor) -> Callable[[], None]:
 class RecursiveCheckpoint:
     """At most ``slots`` states are kept at a time; those between are made again from the nearest one before them.
 
-    With s slots and every step made again at most r times, (s + r)! / (s! r!) steps can be differentiated: for a fixed
-    r the slots grow like the r-th root of the number of steps, and with log₂ n slots r grows like log n, too.
+    With s slots, the first state among them, and every step made again at most r times, (s + r)! / (s! r!) steps can be
+    differentiated. For a fixed r the slots grow like the r-th root of the number of steps; with log₂ n slots r grows
+    like log n, too.
 
     Where f draws random numbers, the states of their generators are kept for every step all the same.
     """
@@ -127,7 +128,7 @@ def _pull_back(replay: Replay, first: int, last: int, kept: Kept, slots: int) ->
             replay.pull_back(last - 1, *_advance(replay, kept, first, last - 1))
             last -= 1
         else:
-            middle = last - largest_right_part(last - first, slots)
+            middle = first + steps_before(last - first, slots)
             _pull_back(replay, middle, last, _advance(replay, kept, first, middle), slots - 1)
             last = middle
     replay.pull_back(first, *kept)
@@ -141,13 +142,14 @@ def _advance(replay: Replay, kept: Kept, first: int, last: int) -> Kept:
     return kept
 
 
-def largest_right_part(steps: int, slots: int) -> int:
-    """Return how many of ``steps`` to leave behind the next state that is kept, when ``slots`` are free.
+def steps_before(steps: int, slots: int) -> int:
+    """Return after how many of ``steps`` to keep the next state, when ``slots`` are free besides the first one.
 
-    Of the smallest number r of times that steps must be made again, so that C(slots + r, slots) ≥ ``steps``: the part
-    behind has one slot less, the part before one repetition less, and both must be able to do with that.
+    Let r be the smallest number of times that steps must be made again, so that C(s + r, s) ≥ ``steps`` for
+    s = slots + 1. The part before the state has s slots and r − 1 repetitions, the part behind it s − 1 slots and r
+    repetitions. Of the splits that both can do, this is one with the fewest steps in all (Griewank & Walther 2000).
     """
-    r = 1
-    while math.comb(slots + r, slots) < steps:
+    s, r = slots + 1, 1
+    while math.comb(s + r, s) < steps:
         r += 1
-    return max(1, steps - math.comb(slots + r - 1, slots))
+    return max(1, min(math.comb(s + r - 1, s), steps - math.comb(s + r - 2, s - 1)))
