@@ -134,8 +134,13 @@ def test_the_length_counts_words_formulas_and_shown_code_until_the_exercises() -
 
 
 @pytest.mark.parametrize("path", all_chapters(), ids=lambda path: path.stem)
-def test_a_chapter_is_read_in_an_hour_or_two(path: Path) -> None:
-    assert 40 <= length(read_notebook(path)).text <= 110
+def test_the_time_that_a_chapter_promises_is_that_of_its_length(path: Path) -> None:
+    notebook = read_notebook(path)
+    text = " ".join(" ".join(cell.source for cell in notebook.cells).split())
+    promised = re.search(r"Reading takes about (\d+) minutes", text)
+    assert promised, "the box Before you start says how long reading takes"
+    measured = length(notebook)
+    assert int(promised[1]) == pytest.approx(measured.text + measured.code, rel=0.15)
 
 
 def test_the_header_tells_when_and_by_what_and_offers_the_notebook_and_the_assignment() -> None:
