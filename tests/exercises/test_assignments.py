@@ -92,7 +92,6 @@ UNMENDED = {
     ("01", "q3_never"),
     ("03", "q2_all"),
     ("03", "q6_ends"),
-    *(("04", name) for name in ("q3_hopeless", "q3_stiff", "q4_back")),
 }
 
 
