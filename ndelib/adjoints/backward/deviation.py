@@ -60,7 +60,7 @@ def check_deviation(
     message = (
         f"gradient={gradient!r} walks the state back, and left the forward solution: at t = {t:.6g} it is off "
         f"by {difference.max().item():.2g} in its worst component, {tolerances:.2g} tolerances, and by {relative:.2g} "
-        f"of the size of the whole state. The gradient is wrong to about that degree. {ADVICE}"
+        f"of the size of the whole state. The gradient may be wrong by as much. {ADVICE}"
     )
     if policy == "raise" or not (relative <= (LOST_AT if coarse else FAIL_AT) or tolerances <= WARN_AT):
         raise AdjointError(message, t=t, h=0.0)
