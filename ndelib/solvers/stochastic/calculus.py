@@ -29,6 +29,16 @@ def to_ito(sde: Any) -> "Converted":
 
     Raises:
         AttributeError, ValueError: ``sde`` lacks something, or is not of type ``"stratonovich"``.
+
+    Example:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> from ndelib import to_ito
+        >>> growth = SimpleNamespace(
+        ...     f=lambda t, y: 0.5 * y, g=lambda t, y: 0.8 * y, noise_type="diagonal", sde_type="stratonovich"
+        ... )
+        >>> to_ito(growth).f(0.0, torch.ones(1))  # 0.5 + ½ · 0.8²
+        tensor([0.8200])
     """
     return Converted(sde, "stratonovich", "ito")
 
