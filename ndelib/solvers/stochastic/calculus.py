@@ -34,9 +34,8 @@ def to_ito(sde: Any) -> "Converted":
         >>> import torch
         >>> from types import SimpleNamespace
         >>> from ndelib import to_ito
-        >>> growth = SimpleNamespace(
-        ...     f=lambda t, y: 0.5 * y, g=lambda t, y: 0.8 * y, noise_type="diagonal", sde_type="stratonovich"
-        ... )
+        >>> growth = SimpleNamespace(f=lambda t, y: 0.5 * y, g=lambda t, y: 0.8 * y)
+        >>> growth.noise_type, growth.sde_type = "diagonal", "stratonovich"
         >>> to_ito(growth).f(0.0, torch.ones(1))  # 0.5 + ½ · 0.8²
         tensor([0.8200])
     """
