@@ -160,7 +160,7 @@ def test_the_checker_says_which_cell_undid_an_answer(tmp_path: Path):
     said = session(
         tmp_path,
         *(*setup, wrong, check, right, check, "limit = 3", check, right, "for min in (1, 2): pass", check, "del min"),
-        *(check, "kinds = 0; " + check, "%reset -f", *setup, check),
+        *(check, "kind = 0; " + check, "%reset -f", *setup, check),
     ).split("q1 · ")
     new_version, passes, scratch, builtin, again, same_cell, reset = said[1:]
     assert "set again" not in new_version
@@ -168,7 +168,7 @@ def test_the_checker_says_which_cell_undid_an_answer(tmp_path: Path):
     assert scratch.count("`limit` was set again in the cell that begins with `limit = 3`.") == 1
     assert "`min`, which `limit` uses, was set again in the cell that begins with `for min in (1, 2): pass`." in builtin
     assert "✓ public tests pass" in again
-    assert "`kinds` was set again in the cell that begins with `kinds = 0; print" in same_cell
+    assert "`kind` was set again in the cell that begins with `kind = 0; print" in same_cell
     assert re.search("`limit`.* removed in the cell that begins with `%reset -f`", reset)
 
 
