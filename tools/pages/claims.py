@@ -15,8 +15,8 @@ MIME_TYPE = "application/vnd.ndelib.claim+json"
 
 INTRODUCTION = """# What this book claims
 
-A sentence of this book that says a number is followed by a cell that measures the number, and the book is not built
-when one of them is wrong. This page is written by the build from what the chapters measured in it.
+The numbers that a chapter argues with are claims: the cell after such a sentence measures its number, and the book is
+not built when one of them is wrong. This page is written by the build from what the chapters measured in it.
 """
 
 
