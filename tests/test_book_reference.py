@@ -26,6 +26,7 @@ PACKAGES = [
     "ndelib.solvers",
     "ndelib.adjoints",
     "ndelib.dynamics",
+    "ndelib.models",
     "ndelib.plotting",
     "ndelib.exercises",
 ]

@@ -71,7 +71,18 @@ class StepRejected(Exception):
 
 
 class Statistics:
-    """What a solve did: counters that field and methods increase while it runs."""
+    """What a solve did: counters that field and methods increase while it runs.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import odeint
+        >>> from ndelib.solvers import Statistics
+        >>> counts = Statistics()
+        >>> y = odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0],
+        ...            method="rk4", step_size=0.1, statistics=counts)
+        >>> counts.steps, counts.nfe
+        (10, 40)
+    """
 
     def __init__(self) -> None:
         self.steps = 0
@@ -84,6 +95,10 @@ class Statistics:
         """evaluations of ∂f/∂y"""
         self.factorizations = 0
         """LU decompositions of the matrix of Newton's method"""
+
+    def clear(self) -> None:
+        """Count from zero again, as every solve does that is given these counters."""
+        vars(self).update(vars(Statistics()))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,116 @@
+"""Weights that are functions of depth, as sums over a basis: θ(s) = Σ αⱼ ψⱼ(s).
+
+Source: Massaroli et al., Dissecting neural ODEs, NeurIPS 2020, section 3 (Galerkin and piecewise-constant weights).
+"""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def fourier(s: Tensor, n: int) -> Tensor:
+    """Return 1, cos 2πs, sin 2πs, cos 4πs, … at ``s`` in [0, 1], () -> (n,)."""
+    j = torch.arange(n, device=s.device)
+    angle = 2 * math.pi * s * ((j + 1) // 2)
+    return torch.where(j % 2 == 0, torch.sin(angle), torch.cos(angle)).where(j > 0, torch.ones_like(angle))
+
+
+def chebyshev(s: Tensor, n: int) -> Tensor:
+    """Return Chebyshev's polynomials T₀, …, Tₙ₋₁ at 2s − 1, for ``s`` in [0, 1], () -> (n,)."""
+    x = 2 * s - 1
+    polynomials = [torch.ones_like(x), x]
+    while len(polynomials) < n:
+        polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
+    return torch.stack(polynomials[:n])
+
+
+def piecewise(s: Tensor, n: int) -> Tensor:
+    """Return n functions at ``s`` in [0, 1], () -> (n,): each is 1 on its slab of depth, of length 1/n, and else 0."""
+    edges = torch.arange(1, n, dtype=torch.float64, device=s.device) / n
+    slab = torch.bucketize(s.detach(), edges.to(s.dtype), right=True)
+    return (torch.arange(n, device=s.device) == slab).to(s.dtype)
+
+
+BASES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "fourier": fourier,
+    "chebyshev": chebyshev,
+    "piecewise": piecewise,
+}
+
+
+class Galerkin(nn.Module):
+    """A network whose weights change with depth, θ(t) = Σ αⱼ ψⱼ(t): ``field(t, y) = net(y; θ(t))``.
+
+    Every parameter of the network becomes n of them, ``alpha``, (n, *). Before training it is the network that was
+    given, at every depth.
+
+    Args:
+        net: a network, y -> dy/dt, with parameters and without buffers.
+        basis: ``"fourier"``: 1, cos 2πs, sin 2πs, …; smooth, and the same at both ends. ``"chebyshev"``: polynomials.
+            ``"piecewise"``: n networks one after the other; pass the solver ``step_at=field.jumps``.
+        n: how many functions.
+        span: the depths that s goes from 0 to 1 between.
+
+    Raises:
+        ValueError: an argument has a wrong value, or the times are not the same for all samples.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.models import Galerkin, NeuralODE, perceptron
+        >>> field = Galerkin(perceptron(2, 2), basis="piecewise", n=4)
+        >>> field.jumps
+        (0.25, 0.5, 0.75)
+        >>> NeuralODE(field, step_at=field.jumps)(torch.zeros(5, 2)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(
+        self, net: nn.Module, basis: str = "fourier", n: int = 5, span: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        super().__init__()
+        if basis not in BASES:
+            raise ValueError(f"basis {basis!r} is unknown: choose from {', '.join(BASES)}")
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"n must be a number of functions, at least 1, got {n!r}")
+        if not span[0] < span[1]:
+            raise ValueError(f"span must be two depths, the smaller first, got {span!r}")
+        if not isinstance(net, nn.Module) or not list(net.parameters()) or list(net.buffers()):
+            raise ValueError("net must be a module with parameters and without buffers (such as those of a batch norm)")
+        self.basis, self.n, self.span = basis, n, span
+        self.names = [name for name, _ in net.named_parameters()]
+        modes = [self._modes(parameter.detach()) for parameter in net.parameters()]
+        self.alpha = nn.ParameterList(nn.Parameter(mode) for mode in modes)
+        # What is left of the network is how it computes. In a list, so that its weights count as nobody's parameters.
+        self._empty = [copy.deepcopy(net).to("meta")]
+
+    def _modes(self, weight: Tensor) -> Tensor:
+        """Return the αⱼ that make θ(s) = ``weight`` at every s, (n, *)."""
+        if self.basis == "piecewise":
+            return torch.stack([weight] * self.n)
+        return torch.stack([weight, *[torch.zeros_like(weight)] * (self.n - 1)])
+
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """The depths at which piecewise constant weights jump; none for the other bases."""
+        start, end = self.span
+        pieces = self.n if self.basis == "piecewise" else 1
+        return tuple(start + (end - start) * j / pieces for j in range(1, pieces))
+
+    def weights(self, t: Tensor) -> dict[str, Tensor]:
+        """Return the network's parameters at the depth ``t``, ()."""
+        s = (t - self.span[0]) / (self.span[1] - self.span[0])
+        if s.ndim:
+            raise ValueError(
+                f"Galerkin has one set of weights for all samples, and got times of the shape {tuple(t.shape)}: it "
+                'goes neither with AdaptiveDepth nor with batch="independent"'
+            )
+        psi = BASES[self.basis](s, self.n)
+        return {name: torch.tensordot(psi.to(a), a, 1) for name, a in zip(self.names, self.alpha, strict=True)}
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt."""
+        slope: Tensor = torch.func.functional_call(self._empty[0], self.weights(t), (y,))
+        return slope
