@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["annuli", "digits", "moons", "spirals"]
+
 Labelled = tuple[Tensor, Tensor]
 
 

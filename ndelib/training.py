@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+__all__ = ["History", "TrainingDiverged", "evaluate", "fit", "supervised"]
+
 Data = Tensor | Sequence[Tensor]
 Loss = Callable[..., Tensor]
 
@@ -138,8 +140,8 @@ def fit(
             if training.schedule is not None:
                 training.schedule.step()
             history.loss.append(value.item())
-            if hasattr(model, "nfe"):
-                history.nfe.append(model.nfe)
+            if isinstance(nfe := getattr(model, "nfe", None), int):
+                history.nfe.append(nfe)
             due = (step + 1) % every == 0 or step + 1 == steps
             if due and validation is not None:
                 history.validation.append((step + 1, evaluate(model, loss, validation)))

@@ -27,6 +27,8 @@ PACKAGES = [
     "ndelib.adjoints",
     "ndelib.dynamics",
     "ndelib.models",
+    "ndelib.training",
+    "ndelib.datasets",
     "ndelib.plotting",
     "ndelib.exercises",
 ]

@@ -1,6 +1,7 @@
 """``odeint`` with a choice of gradients, and with the integral of a running cost."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, overload
 
@@ -320,6 +321,8 @@ def solve_differentiably(
         return plain, plain
     options = read_options(solve)
     _check_solve_options(gradient, options)
+    if gradient != "backprop" and not isinstance(wishes.get("params"), Only):
+        options, sources = _cut_off(options, sources or {})
     problem = Problem(f, y0, method, options)
     moving, times = read_times(t)
     # Where f jumps, it is asked on the side of the solve: beyond t[0], before any other time.
@@ -371,6 +374,21 @@ def solve_differentiably(
         later = moves_with_time(before(cost), moving[1:], costs[1:], outputs[0][1:], flow=last_flow)
         costs = torch.cat([costs[:1], first + later])
     return problem.unflatten(ys), costs
+
+
+def _cut_off(options: Options, sources: Mapping[Tensor, Tensor]) -> tuple[Options, Mapping[Tensor, Tensor]]:
+    """Return ``options`` with leaves in place of ``args`` that were computed, and ``sources`` with what they stand for.
+
+    Parameters behind them may be parameters of f as well. Their gradient through ``args`` comes from outside the solve,
+    and would be counted twice if f's graph went on to them.
+    """
+    args = {
+        i: (arg.detach().requires_grad_(), arg)
+        for i, arg in enumerate(options.args)
+        if isinstance(arg, Tensor) and arg.requires_grad and not arg.is_leaf
+    }
+    leaves = tuple(args[i][0] if i in args else arg for i, arg in enumerate(options.args))
+    return replace(options, args=leaves), {**sources, **dict(args.values())}
 
 
 def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishes: Wishes) -> Gradient:

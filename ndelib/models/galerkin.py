@@ -45,7 +45,8 @@ class Galerkin(nn.Module):
     """A network whose weights change with depth, θ(t) = Σ αⱼ ψⱼ(t): ``field(t, y) = net(y; θ(t))``.
 
     Every parameter of the network becomes n of them, ``alpha``, (n, *). Before training it is the network that was
-    given, at every depth.
+    given, at every depth. A solver that chooses its steps then sees a field without oscillations, and may step over
+    those of ψⱼ: the gradient of αⱼ is right where steps are much shorter than they are (``max_step=0.1``).
 
     Args:
         net: a network, y -> dy/dt, with parameters and without buffers.

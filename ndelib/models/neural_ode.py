@@ -63,6 +63,8 @@ class NeuralODE(StateModel):
             far above them. ``gradient="adjoint"`` has its error from them, so it may need finer ones.
         **options: more options of :func:`ndelib.odeint`: ``step_size=0.1``, ``batch="independent"``, …
 
+    After a forward pass, ``model.nfe`` is how often it evaluated the field.
+
     Raises:
         TypeError, ValueError: an argument has a wrong value; the message names it.
 
@@ -112,13 +114,15 @@ class NeuralODE(StateModel):
         """Return the states at the times ``t``, (T, B, *state), before any decoder; x enters at ``t[0]``."""
         args, counts = arguments(self.field, x), Statistics()
         dims = (0,) * len(args) if self.options.get("batch") == "independent" else None
-        z = odeint(
+        how: Any = {"method": self.method, "gradient": self.gradient, **self.options}
+        z: Tensor = odeint(
             self.field,
             self.start(self.field, x),
             self.t if t is None else t,
-            method=self.method,
-            gradient=self.gradient,  # type: ignore[arg-type]
-            **{"args": args, "args_dims": dims, "statistics": counts, **self.options},
+            args=args,
+            args_dims=dims,
+            statistics=counts,
+            **how,
         )
         self.nfe = counts.nfe
         return z

@@ -65,7 +65,7 @@ class ResNet(StateModel):
             raise TypeError(f"block must be a module, so that layers can have copies of it, got {type(block).__name__}")
         self.depth, self.t = depth, (float(t[0]), float(t[1]))
         blocks = [block] if shared else [block, *(drawn_anew(block) for _ in range(depth - 1))]
-        self.blocks = nn.ModuleList(blocks) if isinstance(block, nn.Module) else blocks
+        self.blocks: Any = nn.ModuleList(blocks) if isinstance(block, nn.Module) else blocks
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, (B, *out), for the input ``x``, (B, *in)."""
@@ -122,6 +122,6 @@ def drawn_anew(block: nn.Module) -> nn.Module:
     """Return a copy of ``block`` with other initial weights, where its modules know how to draw them."""
     block = copy.deepcopy(block)
     for module in block.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
     return block
