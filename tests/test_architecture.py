@@ -37,7 +37,7 @@ FLOORS = {
     ],
     "ndelib.models": [
         {"wrapper"},
-        {"fields", "galerkin", "augmented", "depth"},
+        {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
         {"neural_ode"},
         {"residual"},
     ],

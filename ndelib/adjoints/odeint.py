@@ -280,7 +280,7 @@ def _check_method(gradient: str, method: MethodLike, wishes: Wishes) -> None:
             "method, which does not find the same digits twice: leave checkpoints out, and the stages are kept"
         )
     if gradient in ("adjoint", "interpolated"):
-        backward = find_method(wishes.get("adjoint_method") or method, "adjoint_method")
+        backward = find_method(wishes.get("adjoint_method") or chosen.adjoint or chosen, "adjoint_method")
         if "split" in backward.options:
             raise ValueError(
                 f"gradient={gradient!r} solves an equation that is not separable into positions and momenta, so the "
@@ -352,6 +352,7 @@ def solve_differentiably(
             check_declared(ambient.results, ambient.y, parameters, gradient)
             if problem.distrusts_steps:
                 check_steps(problem, times, parameters, gradient)
+                problem.statistics.clear()  # that step was no part of the solve
         ambient.let_go()
         tracked = problem.y0.requires_grad or bool(parameters)
     if tracked:
@@ -399,7 +400,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     if name == "reversible":
         return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
-    method = find_method(wishes.get("adjoint_method") or problem.method)
+    method = find_method(wishes.get("adjoint_method") or problem.method.adjoint or problem.method)
     if problem.adaptive and not method.adaptive:
         known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
         raise ValueError(

@@ -7,7 +7,9 @@ from ndelib.models.augmented import Augmented
 from ndelib.models.depth import AdaptiveDepth
 from ndelib.models.fields import MLP, Concat, ConvField, DataControlled, DepthConcat, SecondOrder, perceptron
 from ndelib.models.galerkin import Galerkin
+from ndelib.models.hypersolvers import HyperEuler, HyperHeun, HyperMidpoint, Hypersolver
 from ndelib.models.neural_ode import NeuralODE
+from ndelib.models.regularisation import jacobian_norm, kinetic_energy
 from ndelib.models.residual import ResNet, RKNet
 
 __all__ = [
@@ -19,9 +21,15 @@ __all__ = [
     "DataControlled",
     "DepthConcat",
     "Galerkin",
+    "HyperEuler",
+    "HyperHeun",
+    "HyperMidpoint",
+    "Hypersolver",
     "NeuralODE",
     "RKNet",
     "ResNet",
     "SecondOrder",
+    "jacobian_norm",
+    "kinetic_energy",
     "perceptron",
 ]

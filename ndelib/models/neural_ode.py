@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ndelib.adjoints import GRADIENTS, odeint
+from ndelib.adjoints import GRADIENTS, odeint, odeint_with_cost
 from ndelib.models.wrapper import arguments, initial, output
 from ndelib.solvers import Statistics
 from ndelib.solvers.control import Tolerance
@@ -112,20 +112,27 @@ class NeuralODE(StateModel):
 
     def trajectory(self, x: Tensor, t: Tensor | Sequence[float] | None = None) -> Tensor:
         """Return the states at the times ``t``, (T, B, *state), before any decoder; x enters at ``t[0]``."""
-        args, counts = arguments(self.field, x), Statistics()
-        dims = (0,) * len(args) if self.options.get("batch") == "independent" else None
-        how: Any = {"method": self.method, "gradient": self.gradient, **self.options}
-        z: Tensor = odeint(
-            self.field,
-            self.start(self.field, x),
-            self.t if t is None else t,
-            args=args,
-            args_dims=dims,
-            statistics=counts,
-            **how,
-        )
+        counts, how = Statistics(), self._how(x)
+        z = odeint(self.field, self.start(self.field, x), self.t if t is None else t, statistics=counts, **how)
         self.nfe = counts.nfe
         return z
+
+    def with_cost(self, x: Tensor, running_cost: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the output, (B, *out), and the integral of a running cost over the solve, for a loss that has both.
+
+        ``running_cost(t, z)``, such as :func:`kinetic_energy` of the field, is one of :func:`ndelib.odeint_with_cost`.
+        """
+        counts, how = Statistics(), self._how(x)
+        z0 = self.start(self.field, x)
+        z, cost = odeint_with_cost(self.field, running_cost, z0, self.t, statistics=counts, **how)
+        self.nfe = counts.nfe
+        return self.read(self.field, z[-1]), cost[-1]
+
+    def _how(self, x: Tensor) -> dict[str, Any]:
+        """Return how to solve: the model's options, and what the field takes after t and z."""
+        args = arguments(self.field, x)
+        dims = (0,) * len(args) if self.options.get("batch") == "independent" else None
+        return {"method": self.method, "gradient": self.gradient, "args": args, "args_dims": dims, **self.options}
 
     def extra_repr(self) -> str:
         """Say how the equation is solved."""

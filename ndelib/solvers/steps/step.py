@@ -155,6 +155,9 @@ class Method:
     it may ask the field. ``None``: there is nothing to look at"""
     options: frozenset[str] = frozenset()
     """names of the options of ``odeint`` that only some methods understand and that this ``start`` accepts"""
+    adjoint: str | None = None
+    """the method that solves the equation of the continuous adjoints, where these steps are made for f alone;
+    ``None``: this one"""
 
     @property
     def adaptive(self) -> bool:
