@@ -52,6 +52,10 @@ ALGORITHMS = {
         "undone": "the states of reversible steps, undone one by one",
         "forward": "forward sensitivities",
     },
+    "09": {
+        "walk_out": "the walk of falling scores, carried back through a flow",
+        "lifted_flow": "a homeomorphism as three flows in twice the dimension",
+    },
     "16": {
         "refine": "a Brownian path, refined by bridges",
         "euler_maruyama": "Euler–Maruyama",
