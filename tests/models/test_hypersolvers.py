@@ -74,7 +74,15 @@ def test_the_correction_sees_the_time_of_the_step():
     def f(t, y):
         return torch.cos(t) * y
 
-    hyper = HyperEuler(lambda t, y, dy: (torch.cos(t) * dy - torch.sin(t) * y) / 2)
+    seen = []
+
+    def g(t, y, dy):
+        seen.append(t.item())
+        return (torch.cos(t) * dy - torch.sin(t) * y) / 2
+
+    hyper = HyperEuler(g)
+    odeint(f, Y0, [0.0, 0.25, 0.75], method=hyper)
+    assert seen == [0.0, 0.25], "the beginnings of the steps"
     exact = Y0 * math.exp(math.sin(2.0))
     assert error(hyper, 0.01, f, exact) == pytest.approx(error(hyper, 0.02, f, exact) / 4, rel=0.1)
 
