@@ -64,7 +64,8 @@ def jacobian_norm(f: Callable[..., Any], probe: Tensor | None = None) -> Cost:
     """
 
     def cost(t: Tensor, y: Tensor, *args: Any) -> Tensor:
-        _, product = torch.func.vjp(lambda y: f(t, y, *args), y)
+        pulled: Any = torch.func.vjp(lambda y: f(t, y, *args), y)
+        product = pulled[1]  # v -> vᵀ ∂f/∂y
         if probe is not None:
             if probe.shape != y.shape:
                 raise ValueError(
