@@ -27,7 +27,7 @@ from ndelib.solvers import (
 )
 
 if TYPE_CHECKING:
-    from ndelib import adjoints, claims, dynamics, exercises, plotting, solvers
+    from ndelib import adjoints, claims, datasets, dynamics, exercises, models, plotting, solvers, training
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,7 @@ __all__ = [
     "adjoints",
     "cdeint",
     "claims",
+    "datasets",
     "dynamics",
     "exercises",
     "hermite_cubic_coefficients_with_backward_differences",
@@ -45,6 +46,7 @@ __all__ = [
     "log_ode_field",
     "logsig_windows",
     "methods",
+    "models",
     "natural_cubic_coeffs",
     "odeint",
     "odeint_adjoint",
@@ -58,9 +60,20 @@ __all__ = [
     "solvers",
     "to_ito",
     "to_stratonovich",
+    "training",
 ]
 
-_SUBMODULES = {"adjoints", "claims", "dynamics", "exercises", "plotting", "solvers"}
+_SUBMODULES = {
+    "adjoints",
+    "claims",
+    "datasets",
+    "dynamics",
+    "exercises",
+    "models",
+    "plotting",
+    "solvers",
+    "training",
+}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -35,6 +35,12 @@ FLOORS = {
         {"events", "stochastic", "controlled"},
         {"odeint", "solve_ivp"},
     ],
+    "ndelib.models": [
+        {"wrapper"},
+        {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
+        {"neural_ode"},
+        {"residual"},
+    ],
     "ndelib.adjoints": [
         {"errors", "parameters", "memory"},
         {"backward"},

@@ -26,6 +26,9 @@ PACKAGES = [
     "ndelib.solvers",
     "ndelib.adjoints",
     "ndelib.dynamics",
+    "ndelib.models",
+    "ndelib.training",
+    "ndelib.datasets",
     "ndelib.plotting",
     "ndelib.exercises",
 ]

@@ -1,6 +1,7 @@
 """``odeint`` with a choice of gradients, and with the integral of a running cost."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, overload
 
@@ -279,7 +280,7 @@ def _check_method(gradient: str, method: MethodLike, wishes: Wishes) -> None:
             "method, which does not find the same digits twice: leave checkpoints out, and the stages are kept"
         )
     if gradient in ("adjoint", "interpolated"):
-        backward = find_method(wishes.get("adjoint_method") or method, "adjoint_method")
+        backward = find_method(wishes.get("adjoint_method") or chosen.adjoint or chosen, "adjoint_method")
         if "split" in backward.options:
             raise ValueError(
                 f"gradient={gradient!r} solves an equation that is not separable into positions and momenta, so the "
@@ -320,6 +321,8 @@ def solve_differentiably(
         return plain, plain
     options = read_options(solve)
     _check_solve_options(gradient, options)
+    if gradient != "backprop" and not isinstance(wishes.get("params"), Only):
+        options, sources = _cut_off(options, sources or {})
     problem = Problem(f, y0, method, options)
     moving, times = read_times(t)
     # Where f jumps, it is asked on the side of the solve: beyond t[0], before any other time.
@@ -349,6 +352,7 @@ def solve_differentiably(
             check_declared(ambient.results, ambient.y, parameters, gradient)
             if problem.distrusts_steps:
                 check_steps(problem, times, parameters, gradient)
+                problem.statistics.clear()  # that step was no part of the solve
         ambient.let_go()
         tracked = problem.y0.requires_grad or bool(parameters)
     if tracked:
@@ -373,6 +377,21 @@ def solve_differentiably(
     return problem.unflatten(ys), costs
 
 
+def _cut_off(options: Options, sources: Mapping[Tensor, Tensor]) -> tuple[Options, Mapping[Tensor, Tensor]]:
+    """Return ``options`` with leaves in place of ``args`` that were computed, and ``sources`` with what they stand for.
+
+    Parameters behind them may be parameters of f as well. Their gradient through ``args`` comes from outside the solve,
+    and would be counted twice if f's graph went on to them.
+    """
+    args = {
+        i: (arg.detach().requires_grad_(), arg)
+        for i, arg in enumerate(options.args)
+        if isinstance(arg, Tensor) and arg.requires_grad and not arg.is_leaf
+    }
+    leaves = tuple(args[i][0] if i in args else arg for i, arg in enumerate(options.args))
+    return replace(options, args=leaves), {**sources, **dict(args.values())}
+
+
 def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishes: Wishes) -> Gradient:
     problem = readout.problem
     if name == "checkpoint":
@@ -381,7 +400,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     if name == "reversible":
         return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
-    method = find_method(wishes.get("adjoint_method") or problem.method)
+    method = find_method(wishes.get("adjoint_method") or problem.method.adjoint or problem.method)
     if problem.adaptive and not method.adaptive:
         known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
         raise ValueError(

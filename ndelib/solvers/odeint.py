@@ -94,6 +94,9 @@ def odeint(
             ``compile="solve"``, which have no steps in common.
         omega: the strength of the coupling in Tao's method.
         compile: ``"step"`` compiles one step, ``"solve"`` the whole loop (see ``ndelib.solvers.loops.compiled``).
+        statistics: a :class:`ndelib.solvers.Statistics`, in which the solve counts its steps and its evaluations of f,
+            from zero; with ``batch="independent"`` those of the sample that took most. Read it before a backward pass
+            that makes steps again, which counts on.
 
     Returns:
         The states, (T, *), the first of which is ``y0``; a tuple of them if ``y0`` is a tuple.
@@ -106,7 +109,10 @@ def odeint(
     """
     checked = read_options(options)
     if checked.batch == "independent":
-        return integrate_independent(f, y0, t, find_method(method), checked)[0]
+        states, counts = integrate_independent(f, y0, t, find_method(method), checked)
+        if checked.statistics is not None:
+            counts.most(checked.statistics)
+        return states
     problem = Problem(f, y0, method, checked)
     return problem.unflatten(states_at(problem, check_times(t)))
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ndelib.solvers.control import CONTROLLERS, Controller, Tolerance
 from ndelib.solvers.graph import values
 from ndelib.solvers.steps.methods import closest
+from ndelib.solvers.steps.step import Statistics
 
 
 class SolveOptions(TypedDict, total=False):
@@ -36,6 +37,7 @@ class SolveOptions(TypedDict, total=False):
     on_step: Callable[[float, Any], object] | None
     omega: float | None
     compile: Literal["step", "solve"] | None
+    statistics: Statistics | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Options:
     on_step: Callable[[float, Any], object] | None = None
     omega: float | None = None
     compile: Literal["step", "solve"] | None = None
+    statistics: Statistics | None = None
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -109,6 +112,8 @@ class Options:
             raise ValueError(f"batch must be 'shared' or 'independent', got {self.batch!r}")
         if self.compile not in (None, "step", "solve"):
             raise ValueError(f"compile must be None, 'step' or 'solve', got {self.compile!r}")
+        if self.statistics is not None and not isinstance(self.statistics, Statistics):
+            raise TypeError(f"statistics must be an ndelib.solvers.Statistics to fill, got {_kind(self.statistics)}")
         by_name = isinstance(self.controller, str) and self.controller in CONTROLLERS
         if not isinstance(self.controller, Controller) and not by_name:
             raise ValueError(f"controller {self.controller!r} is unknown: {closest(str(self.controller), CONTROLLERS)}")

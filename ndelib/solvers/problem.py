@@ -51,7 +51,8 @@ class Problem:
         self.method = self._read_method(method)
         self.distrusts_steps = isinstance(method, Method)  # a user made it
         self.options = options
-        self.statistics = Statistics()
+        self.statistics = options.statistics or Statistics()
+        self.statistics.clear()
         self.parts: Tensors | None = y0 if isinstance(y0, tuple) else None
         if isinstance(y0, tuple):
             self.y0 = flatten(y0, "y0")

@@ -15,7 +15,7 @@ from ndelib.solvers.field import CheckedField
 from ndelib.solvers.graph import values
 from ndelib.solvers.options import Options, check_finite, check_state, check_tolerances, times_tensor
 from ndelib.solvers.steps.methods import METHODS
-from ndelib.solvers.steps.step import Field, Method
+from ndelib.solvers.steps.step import Field, Method, Statistics
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class SampleStatistics:
     """steps that were made and thrown away"""
     nfe: Tensor
     """evaluations of f"""
+
+    def most(self, counts: Statistics) -> None:
+        """Write into ``counts`` the numbers of the sample that took most: those of the batch, which counts once."""
+        for name in ("steps", "rejected", "nfe"):
+            setattr(counts, name, int(getattr(self, name).max()) if self.steps.numel() else 0)
 
 
 class Samples(NamedTuple):

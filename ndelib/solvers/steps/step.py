@@ -71,7 +71,18 @@ class StepRejected(Exception):
 
 
 class Statistics:
-    """What a solve did: counters that field and methods increase while it runs."""
+    """What a solve did: counters that field and methods increase while it runs.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import odeint
+        >>> from ndelib.solvers import Statistics
+        >>> counts = Statistics()
+        >>> y = odeint(lambda t, y: -y, torch.ones(1), [0.0, 1.0],
+        ...            method="rk4", step_size=0.1, statistics=counts)
+        >>> counts.steps, counts.nfe
+        (10, 40)
+    """
 
     def __init__(self) -> None:
         self.steps = 0
@@ -84,6 +95,10 @@ class Statistics:
         """evaluations of ∂f/∂y"""
         self.factorizations = 0
         """LU decompositions of the matrix of Newton's method"""
+
+    def clear(self) -> None:
+        """Count from zero again, as every solve does that is given these counters."""
+        vars(self).update(vars(Statistics()))
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,9 @@ class Method:
     it may ask the field. ``None``: there is nothing to look at"""
     options: frozenset[str] = frozenset()
     """names of the options of ``odeint`` that only some methods understand and that this ``start`` accepts"""
+    adjoint: str | None = None
+    """the method that solves the equation of the continuous adjoints, where these steps are made for f alone;
+    ``None``: this one"""
 
     @property
     def adaptive(self) -> bool:

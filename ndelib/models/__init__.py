@@ -1,0 +1,35 @@
+"""Neural ODEs and their kin: fields made of networks, and models that solve, or step, along them.
+
+A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; a model is called ``model(x)``.
+"""
+
+from ndelib.models.augmented import Augmented
+from ndelib.models.depth import AdaptiveDepth
+from ndelib.models.fields import MLP, Concat, ConvField, DataControlled, DepthConcat, SecondOrder, perceptron
+from ndelib.models.galerkin import Galerkin
+from ndelib.models.hypersolvers import HyperEuler, HyperHeun, HyperMidpoint, Hypersolver
+from ndelib.models.neural_ode import NeuralODE
+from ndelib.models.regularisation import jacobian_norm, kinetic_energy
+from ndelib.models.residual import ResNet, RKNet
+
+__all__ = [
+    "MLP",
+    "AdaptiveDepth",
+    "Augmented",
+    "Concat",
+    "ConvField",
+    "DataControlled",
+    "DepthConcat",
+    "Galerkin",
+    "HyperEuler",
+    "HyperHeun",
+    "HyperMidpoint",
+    "Hypersolver",
+    "NeuralODE",
+    "RKNet",
+    "ResNet",
+    "SecondOrder",
+    "jacobian_norm",
+    "kinetic_energy",
+    "perceptron",
+]
