@@ -192,7 +192,8 @@ def test_the_continuous_adjoints_refuse_a_correction_in_training(gradient):
 def test_a_neural_ode_takes_it(gradient):
     torch.manual_seed(0)
     method = HyperHeun(zero)
-    model = NeuralODE(MLP(2), decoder=nn.Linear(2, 2), method=method, step_size=0.25, gradient=gradient)
+    how = {"method": method, "step_size": 0.25, "gradient": gradient, "deviation": "ignore"}
+    model = NeuralODE(MLP(2), decoder=nn.Linear(2, 2), **how)
     y = (Y0[:, 0] > 0).long()
     how = {"steps": 30, "lr": 0.02, "progress": False}
     history = fit(model, supervised(cross_entropy), (Y0.float(), y), **how)
