@@ -195,17 +195,17 @@ def prove_decrease(
     while len(centres):
         cells += len(centres)
         radius = half.norm().item()
-        value = ((centres @ P) * centres).sum(dim=1)
+        height = ((centres @ P) * centres).sum(dim=1)
         velocity = field(at + centres).detach()
         rate = 2 * ((centres @ P) * velocity).sum(dim=1)
-        wrong = (value <= level) & (centres.norm(dim=1) > 0) & ~(rate < 0)
+        wrong = (height <= level) & (centres.norm(dim=1) > 0) & ~(rate < 0)
         if wrong.any():
             return DecreaseProof(False, cells, at + centres[wrong][0], at + centres[:0])
         # |V̇(y) − V̇(c)| ≤ 2|P(y − c)·f(y)| + 2|Pc·(f(y) − f(c))| for |y − c| ≤ radius
         by_position = largest * (velocity.norm(dim=1) + lipschitz * radius)
         by_velocity = lipschitz * (centres @ P).norm(dim=1)
         change = 2 * radius * (by_position + by_velocity)
-        outside = value.sqrt() - math.sqrt(largest) * radius > math.sqrt(level)  # √V has the slope √‖P‖ at most
+        outside = height.sqrt() - math.sqrt(largest) * radius > math.sqrt(level)  # √V has the slope √‖P‖ at most
         in_the_core = centres.norm(dim=1) + radius < core
         left = centres[~((rate + change < 0) | outside | in_the_core)]
         if cells + len(left) * 2**d > max_cells:
