@@ -35,7 +35,8 @@ def lipschitz_bound(net: nn.Module | Iterable[nn.Module], *, method: str = "best
         >>> from torch import nn
         >>> from ndelib.dynamics import lipschitz_bound
         >>> net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
-        >>> _ = nn.init.constant_(net[0].weight, 1.0), nn.init.constant_(net[2].weight, 1.0)
+        >>> for weight in (net[0].weight, net[2].weight):
+        ...     _ = nn.init.constant_(weight, 1.0)
         >>> round(lipschitz_bound(net), 3)  # two units of slope one
         2.0
     """
@@ -108,7 +109,8 @@ def curvature_bound(net: nn.Module | Iterable[nn.Module]) -> float:
         >>> from torch import nn
         >>> from ndelib.dynamics import curvature_bound
         >>> net = nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1))
-        >>> _ = nn.init.constant_(net[0].weight, 1.0), nn.init.constant_(net[2].weight, 1.0)
+        >>> for weight in (net[0].weight, net[2].weight):
+        ...     _ = nn.init.constant_(weight, 1.0)
         >>> round(curvature_bound(net), 4)  # tanh'' is largest where tanh² = 1/3
         0.7698
     """
@@ -133,7 +135,8 @@ def logarithmic_norm(A: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> from ndelib.dynamics import logarithmic_norm
-        >>> round(logarithmic_norm(torch.tensor([[-1.0, 4.0], [0.0, -1.0]])).item(), 5)
+        >>> A = torch.tensor([[-1.0, 4.0], [0.0, -1.0]])
+        >>> round(logarithmic_norm(A).item(), 5)
         1.0
     """
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:

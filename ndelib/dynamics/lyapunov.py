@@ -98,9 +98,9 @@ def check_lyapunov(
         >>> from ndelib.dynamics import check_lyapunov
         >>> def field(t, y):
         ...     return -y + y**3
-        >>> line = torch.linspace(-2, 2, 401, dtype=torch.float64)[:, None]
+        >>> line = torch.linspace(-2, 2, 401)[:, None]
         >>> check = check_lyapunov(lambda y: (y**2).sum(-1), field, line)
-        >>> check.holds, round(check.level, 6)  # beyond |y| = 1 the field points outwards
+        >>> check.holds, round(check.level, 6)  # the field leaves from |y| = 1 on
         (False, 1.0)
     """
     if points.ndim != 2:
@@ -171,12 +171,13 @@ def prove_decrease(
         >>> from ndelib.dynamics import prove_decrease
         >>> def field(t, y):
         ...     return -torch.sin(y)
-        >>> V = 0.5 * torch.eye(1, dtype=torch.float64)
-        >>> proof = prove_decrease(field, V, 4.5, at=torch.zeros(1), lipschitz=1.0, curvature=1.0)
-        >>> proof.proved  # |y| ≤ 3 < π
+        >>> P, at = 0.5 * torch.eye(1), torch.zeros(1)
+        >>> bounds = {"lipschitz": 1.0, "curvature": 1.0}
+        >>> prove_decrease(field, P, 4.5, at=at, **bounds).proved  # |y| ≤ 3 < π
         True
     """
-    P, at = P.detach().double(), at.detach().to(P)
+    P = P.detach().double()
+    at = at.detach().to(P)
     eigenvalues = torch.linalg.eigvalsh(P) if torch.allclose(P, P.T) else P.new_zeros(1)
     if not eigenvalues.min() > 0:
         raise ValueError("P must be symmetric and positive definite, or V = yᵀPy is no Lyapunov function")

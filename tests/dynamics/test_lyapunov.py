@@ -116,7 +116,7 @@ def test_arguments_that_do_not_fit_are_refused(points, at, V, message):
 @pytest.mark.parametrize(("level", "proved"), [(0.9, True), (0.9999, True), (1.0001, False), (1.5, False)])
 def test_a_proof_reaches_as_far_as_the_basin_and_no_further(level, proved):
     """ẏ = −y + y³ with V = y²: V falls for |y| < 1. On |y| ≤ 1.3 its slope is below 4.1, its curvature below 8."""
-    one = torch.ones(1, 1, dtype=torch.float64)
+    one = torch.ones(1, 1)  # in float32: the proof is computed in float64 all the same
     proof = prove_decrease(lambda t, y: -y + y**3, one, level, at=torch.zeros(1), lipschitz=4.1, curvature=8.0)
     assert proof.proved == proved
     if not proved:
