@@ -102,6 +102,8 @@ def select_first_step(
     scale = atol + rtol * y.abs()
     size, slope = rms(y / scale), rms(f0 / scale)
     trial = 0.01 * size / slope if size > 1e-5 and slope > 1e-5 else 1e-6
+    if not math.isfinite(trial) or trial == 0:  # an atol of 1e-200 makes a slope that no float holds
+        trial = 1e-6
     trial = math.copysign(min(trial, abs(limit)), limit)
     f1 = f(t + trial, y.add(f0, alpha=trial))
     curvature = rms((f1 - f0) / scale) / abs(trial)

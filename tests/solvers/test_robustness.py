@@ -102,6 +102,14 @@ def test_requested_times_may_be_as_near_as_floats_can_be(times):
     assert y[-1].item() == pytest.approx(math.exp(-abs(times[-1] - times[0])), abs=1e-7)
 
 
+@pytest.mark.parametrize("batch", ["shared", "independent"])
+def test_an_absolute_tolerance_that_no_float_can_divide_by_still_gives_a_first_step(batch):
+    # One component begins at zero, so that atol alone is its scale: the slope in that scale is infinite.
+    y0 = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    y = odeint(lambda t, y: 1 - y, y0, [0.0, 1.0], rtol=1e-6, atol=1e-200, batch=batch)
+    assert torch.allclose(y[-1], torch.tensor([[1 - math.exp(-1), 1.0]], dtype=torch.float64), atol=1e-5)
+
+
 def test_min_step_bounds_what_the_error_asks_for_and_nothing_else():
     # Neither a requested time nearer than min_step, nor the cautious first step, is a reason to fail.
     y = odeint(decay, tensor(1.0), [0.0, 0.01, 1.0], min_step=0.05)

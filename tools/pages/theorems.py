@@ -30,6 +30,10 @@ ALGORITHMS = {
         "heavy_ball": "gradient descent with momentum",
         "sharpness": "the largest eigenvalue of a Hessian, by power iteration",
     },
+    "02": {
+        "picard": "Picard's iteration, on a grid of times",
+        "bound_by_directions": "a Lipschitz constant of a network in the plane",
+    },
     "03": {
         "step": "a Runge–Kutta step, for every table",
         "solve": "adaptive steps with an embedded pair",

@@ -201,6 +201,7 @@ def select_first_steps(
     """Return a first step for every sample, (n,), as ``control.select_first_step`` does for one solve."""
     limit, size, slope = end - t, rms(y / scale), rms(f0 / scale)
     trial = torch.where((size > 1e-5) & (slope > 1e-5), 0.01 * size / slope, 1e-6)
+    trial = torch.where(torch.isfinite(trial) & (trial > 0), trial, 1e-6)
     trial = torch.minimum(trial, limit)
     f1 = f(column(torch.minimum(t + trial, end), y), y + column(trial.to(y.dtype.to_real()), y) * f0)
     curvature = rms((f1 - f0) / scale) / trial
