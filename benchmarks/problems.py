@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import controlled
+from benchmarks import classifier, controlled
 
 Array = Any
 """A NumPy array, a torch tensor or a JAX array."""
@@ -103,7 +103,8 @@ class Problem:
     title: str
     field: str
     """a name in ``FIELDS``, ``"network"``, ``"geometric"`` for geometric Brownian motion, ``"controlled, linear"`` or
-    ``"controlled, cubic"`` for the equation of ``controlled.py`` along such a path"""
+    ``"controlled, cubic"`` for the equation of ``controlled.py`` along such a path, ``"classifier"`` for the model of
+    ``classifier.py``"""
     batch: int
     dtype: str
     end: float
@@ -114,7 +115,7 @@ class Problem:
     steps: int | None = None
     """of a fixed-step method, over the whole interval"""
     gradient: bool = False
-    """also backpropagate the sum of squares of the last state to the weights"""
+    """also backpropagate to the weights: the sum of squares of the last state, or the loss of the classifier"""
 
     @property
     def t(self) -> np.ndarray:
@@ -136,6 +137,8 @@ class Problem:
         """The initial states, (batch, d), of the problem's dtype. A smaller batch is the beginning of a larger one."""
         if self.controlled:
             return controlled.initial(self.batch).astype(self.dtype)
+        if self.field == "classifier":
+            return classifier.images(self.batch).astype(self.dtype)
         if self.stochastic:
             return np.ones((self.batch, 10), self.dtype)
         u = np.random.default_rng(0).random((self.batch, 2))
@@ -190,6 +193,18 @@ PROBLEMS = [
         5.0,
         "dopri5",
         1e-5,
+        1e-5,
+        gradient=True,
+    ),
+    Problem(
+        "classifier",
+        "Neural ODE on images of 8 × 8, batch 128: loss and gradient (by backpropagation where nothing else is said)",
+        "classifier",
+        128,
+        "float32",
+        1.0,
+        "dopri5",
+        1e-4,
         1e-5,
         gradient=True,
     ),

@@ -3,10 +3,12 @@
 They come from two of SciPy's methods at such tolerances: DOP853, and Radau for the stiff problem.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from benchmarks import controlled
+from benchmarks import classifier, controlled
 from benchmarks.problems import Problem, geometric_moments, network_weights, robertson_jacobian
 
 SAMPLES = 32
@@ -23,6 +25,8 @@ def reference(problem: Problem) -> np.ndarray:
         return geometric_moments(problem.t)
     if problem.controlled:
         return controlled.solution(problem.t, SAMPLES, problem.field == "controlled, cubic")
+    if problem.field == "classifier":
+        return classifier_gradient(problem)
     if problem.gradient:
         return reference_gradient(problem)
     if problem.method == "stiff":
@@ -60,18 +64,45 @@ def reference_gradient(problem: Problem) -> np.ndarray:
 
     By the adjoint equation λ̇ = −λ ∂f/∂y, solved backwards together with y and the gradient at a tight tolerance.
     """
-    y0 = problem.y0.astype("float64")
-    field = problem.numpy_field()
+    y0, weights = problem.y0.astype("float64"), network_weights()
+    return flow_vjp(weights, y0, problem.end, lambda y: 2 * y)[2]
+
+
+def classifier_gradient(problem: Problem) -> np.ndarray:
+    """Return the gradient of the classifier's loss with respect to encoder, field and decoder, flat."""
+    encoder, field, decoder = classifier.weights()
+    x = problem.y0.astype("float64")
+    layers: list[np.ndarray] = []
+
+    def to_state(z: np.ndarray) -> np.ndarray:
+        logits = z @ decoder[0].T + decoder[1]
+        cotangent = classifier.cross_entropy_gradient(logits, classifier.labels(problem.batch))
+        layers.extend(((cotangent.T @ z).ravel(), cotangent.sum(axis=0)))
+        return cotangent @ decoder[0]
+
+    _, to_z0, to_field = flow_vjp(field, x @ encoder[0].T + encoder[1], problem.end, to_state)
+    return np.concatenate(((to_z0.T @ x).ravel(), to_z0.sum(axis=0), to_field, *layers))
+
+
+def flow_vjp(
+    weights: list[tuple[np.ndarray, np.ndarray]],
+    y0: np.ndarray,
+    end: float,
+    to_state: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return y(end), and the gradients with respect to y0 and to the network's ``weights``, flat.
+
+    ``to_state`` gives the loss's derivative with respect to y(end), (batch, d) -> (batch, d).
+    """
     forward = solve_ivp(
-        lambda t, y: field(t, y.reshape(y0.shape)).ravel(),
-        (0.0, problem.end),
+        lambda t, y: network_vjp(weights, y.reshape(y0.shape), np.zeros_like(y0))[0].ravel(),
+        (0.0, end),
         y0.ravel(),
         "DOP853",
         rtol=1e-11,
         atol=1e-11,
     )
     y = forward.y[:, -1]
-    weights = network_weights()
     size = sum(w.size + b.size for w, b in weights)
 
     def backward(t: float, state: np.ndarray) -> np.ndarray:
@@ -79,9 +110,9 @@ def reference_gradient(problem: Problem) -> np.ndarray:
         slope, to_y, to_weights = network_vjp(weights, y, cotangent)
         return np.concatenate((slope.ravel(), -to_y.ravel(), -to_weights))
 
-    start = np.concatenate((y, 2 * y, np.zeros(size)))
-    solution = solve_ivp(backward, (problem.end, 0.0), start, "DOP853", rtol=1e-9, atol=1e-9)
-    return solution.y[2 * y0.size :, -1]
+    start = np.concatenate((y, to_state(y.reshape(y0.shape)).ravel(), np.zeros(size)))
+    state = solve_ivp(backward, (end, 0.0), start, "DOP853", rtol=1e-9, atol=1e-9).y[:, -1]
+    return y.reshape(y0.shape), state[y0.size : 2 * y0.size].reshape(y0.shape), state[2 * y0.size :]
 
 
 def network_vjp(

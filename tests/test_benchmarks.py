@@ -217,3 +217,11 @@ def test_the_versions_of_torch_numpy_and_scipy_are_those_of_the_lock() -> None:
         re.fullmatch(r"[\w-]+==[\w.]+", package) for package in named + install.packages(install.ALONE.read_text())
     )
     assert {package for package in named if re.match("(torch|numpy|scipy)==", package)} <= set(locked)
+
+
+def test_the_reference_gradient_of_the_classifier_is_what_ndelib_comes_to() -> None:
+    exact = replace(problem("classifier"), batch=5, dtype="float64", rtol=1e-8, atol=1e-9)
+    solver = with_ndelib.prepare(exact, "ndelib")
+    found = solver.to_numpy(solver.solve())
+    assert largest_error(found, reference(exact), gradient=True) < 1e-6
+    assert solver.count() > 12

@@ -1,12 +1,14 @@
 """The fields of the problems, states and gradients for the libraries that are written in PyTorch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.libraries.classifier_in_torch import Classifier, classifier_solver
 from benchmarks.libraries.common import Solver
 from benchmarks.problems import DRIFT, FIELDS, VOLATILITY, Arrays, Problem, moments, network_weights
 
@@ -32,6 +34,8 @@ def network_in_torch(dtype: torch.dtype) -> nn.Sequential:
 
 def torch_solver(problem: Problem, solve: Solve, compiled: bool = False, remark: str = "") -> Solver:
     """Return the problem, ready to be solved by ``solve``, without gradients or with them as it asks."""
+    if problem.field == "classifier":
+        return classifier_solver(problem, partial(Classifier, solve, problem.end), remark)
     y0 = torch.from_numpy(problem.y0)
     t = torch.from_numpy(problem.t).to(y0.dtype)
     parameters: list[Tensor] = []

@@ -37,6 +37,8 @@ def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be compiled (at the first solve) and solved."""
     if problem.stochastic:
         return prepare_stochastic(problem)
+    if problem.field == "classifier":
+        raise Cannot("")  # a model of PyTorch
     jax.config.update("jax_enable_x64", True)
     y0, t = jnp.asarray(problem.y0), jnp.asarray(problem.t.astype(problem.dtype))
     weights = [tuple(jnp.asarray(part.astype(problem.dtype)) for part in layer) for layer in network_weights()]

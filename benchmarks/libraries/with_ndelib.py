@@ -4,14 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 import ndelib
+from benchmarks.libraries.classifier_in_torch import classifier_solver
 from benchmarks.libraries.common import Cannot, Solver
 from benchmarks.libraries.controlled_in_torch import controlled_solver
 from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import Problem
 from ndelib import cdeint, methods, odeint, sdeint
+from ndelib.models import NeuralODE
 
 METHODS = {"dopri5": "dopri5", "rk4": "rk4", "stiff": "esdirk54"}
 
@@ -50,6 +52,14 @@ def prepare(problem: Problem, variant: str) -> Solver:
         options = options | {"rtol": problem.rtol, "atol": problem.atol}
     else:
         options = options | {"step_size": problem.end / problem.steps}
+
+    if problem.field == "classifier":
+
+        def model(encoder: nn.Module, field: nn.Module, decoder: nn.Module) -> nn.Module:
+            t = (0.0, problem.end)
+            return NeuralODE(field, t, encoder=encoder, decoder=decoder, method=method, **options)
+
+        return classifier_solver(problem, model)
 
     def solve(f: Callable[[Any, Tensor], Tensor], y0: Tensor, t: Tensor, parameters: list[Tensor]) -> Tensor:
         return odeint(f, y0, t, method=method, params=parameters, **options)

@@ -96,7 +96,7 @@ class DepthConcat(nn.Module):
         super().__init__()
         self.net, self.dim = net, dim
 
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+    def forward(self, t: Tensor | float, y: Tensor) -> Tensor:
         """Return dy/dt."""
         one = y.narrow(self.dim, 0, 1)
         return self.net(torch.cat([y, torch.as_tensor(t).to(y).expand_as(one)], self.dim))

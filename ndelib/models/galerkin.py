@@ -11,30 +11,35 @@ import torch
 from torch import Tensor, nn
 
 
-def fourier(s: Tensor, n: int) -> Tensor:
-    """Return 1, cos 2πs, sin 2πs, cos 4πs, … at ``s`` in [0, 1], () -> (n,)."""
-    j = torch.arange(n, device=s.device)
-    angle = 2 * math.pi * s * ((j + 1) // 2)
+def fourier(t: Tensor, n: int, start: float = 0.0, end: float = 1.0) -> Tensor:
+    """Return 1, cos 2πs, sin 2πs, cos 4πs, … at ``t``, () -> (n,); s goes from 0 at ``start`` to 1 at ``end``."""
+    j = torch.arange(n, device=t.device)
+    angle = 2 * math.pi * (t - start) / (end - start) * ((j + 1) // 2)
     return torch.where(j % 2 == 0, torch.sin(angle), torch.cos(angle)).where(j > 0, torch.ones_like(angle))
 
 
-def chebyshev(s: Tensor, n: int) -> Tensor:
-    """Return Chebyshev's polynomials T₀, …, Tₙ₋₁ at 2s − 1, for ``s`` in [0, 1], () -> (n,)."""
-    x = 2 * s - 1
+def chebyshev(t: Tensor, n: int, start: float = 0.0, end: float = 1.0) -> Tensor:
+    """Return Chebyshev's polynomials T₀, …, Tₙ₋₁, () -> (n,), of what is −1 at ``start`` and 1 at ``end``."""
+    x = 2 * (t - start) / (end - start) - 1
     polynomials = [torch.ones_like(x), x]
     while len(polynomials) < n:
         polynomials.append(2 * x * polynomials[-1] - polynomials[-2])
     return torch.stack(polynomials[:n])
 
 
-def piecewise(s: Tensor, n: int) -> Tensor:
-    """Return n functions at ``s`` in [0, 1], () -> (n,): each is 1 on its slab of depth, of length 1/n, and else 0."""
-    edges = torch.arange(1, n, dtype=torch.float64, device=s.device) / n
-    slab = torch.bucketize(s.detach(), edges.to(s.dtype), right=True)
-    return (torch.arange(n, device=s.device) == slab).to(s.dtype)
+def piecewise(t: Tensor, n: int, start: float = 0.0, end: float = 1.0) -> Tensor:
+    """Return n functions at ``t``, () -> (n,): each is 1 on one of n equal pieces of depth, and else 0."""
+    edges = torch.tensor(inner_edges(n, start, end), dtype=torch.float64, device=t.device).to(t.dtype)
+    piece = torch.bucketize(t.detach(), edges, right=True)  # the next one where t is an edge
+    return (torch.arange(n, device=t.device) == piece).to(t.dtype)
 
 
-BASES: dict[str, Callable[[Tensor, int], Tensor]] = {
+def inner_edges(n: int, start: float, end: float) -> tuple[float, ...]:
+    """Return where n equal pieces between ``start`` and ``end`` meet, n − 1 depths."""
+    return tuple(start + (end - start) * j / n for j in range(1, n))
+
+
+BASES: dict[str, Callable[[Tensor, int, float, float], Tensor]] = {
     "fourier": fourier,
     "chebyshev": chebyshev,
     "piecewise": piecewise,
@@ -96,22 +101,20 @@ class Galerkin(nn.Module):
     @property
     def jumps(self) -> tuple[float, ...]:
         """The depths at which piecewise constant weights jump; none for the other bases."""
-        start, end = self.span
-        pieces = self.n if self.basis == "piecewise" else 1
-        return tuple(start + (end - start) * j / pieces for j in range(1, pieces))
+        return inner_edges(self.n, *self.span) if self.basis == "piecewise" else ()
 
-    def weights(self, t: Tensor) -> dict[str, Tensor]:
+    def weights(self, t: Tensor | float) -> dict[str, Tensor]:
         """Return the network's parameters at the depth ``t``, ()."""
-        s = (t - self.span[0]) / (self.span[1] - self.span[0])
-        if s.ndim:
+        t = torch.as_tensor(t).to(self.alpha[0])
+        if t.ndim:
             raise ValueError(
                 f"Galerkin has one set of weights for all samples, and got times of the shape {tuple(t.shape)}: it "
                 'goes neither with AdaptiveDepth nor with batch="independent"'
             )
-        psi = BASES[self.basis](s, self.n)
-        return {name: torch.tensordot(psi.to(a), a, 1) for name, a in zip(self.names, self.alpha, strict=True)}
+        psi = BASES[self.basis](t, self.n, *self.span)
+        return {name: torch.tensordot(psi, a, 1) for name, a in zip(self.names, self.alpha, strict=True)}
 
-    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+    def forward(self, t: Tensor | float, y: Tensor) -> Tensor:
         """Return dy/dt."""
         slope: Tensor = torch.func.functional_call(self._empty[0], self.weights(t), (y,))
         return slope

@@ -21,7 +21,7 @@ Layer = Callable[[Tensor], Tensor]
 
 
 class StateModel(nn.Module):
-    """What is around the state of a model: x → encoder → z(0) ⇝ z(T) → decoder → output.
+    """What is around the state of a model: x → encoder → z(0), …, z(T) → decoder → output.
 
     How z moves is for the models to say: a neural ODE solves, a residual network adds.
     """

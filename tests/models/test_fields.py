@@ -209,6 +209,7 @@ def test_before_training_the_weights_are_those_of_the_network_at_every_depth(bas
     field = Galerkin(net, basis, 4)
     for t in (0.0, 0.3, 1.0):
         assert torch.allclose(field(torch.tensor(t, dtype=F64), X), net(X))
+        assert torch.equal(field(t, X), field(torch.tensor(t, dtype=F64), X)), "a number will do"
     assert [tuple(a.shape) for a in field.alpha] == [(4, *p.shape) for p in net.parameters()]
     assert sum(p.numel() for p in field.parameters()) == 4 * sum(p.numel() for p in net.parameters())
 
@@ -223,6 +224,13 @@ def test_the_bases_are_what_their_names_say():
     assert torch.allclose(table["fourier"], torch.stack(columns, 1), atol=1e-12)
     assert (table["piecewise"].sum(1) == 1).all()
     assert table["piecewise"].argmax(1).tolist() == [0, 0, 1, 2, 3, 4, 4]
+    assert [BASES["piecewise"](torch.tensor(t), 4, 1.0, 3.0).argmax() for t in (1.0, 1.5, 2.0, 2.5, 3.0)] == [
+        0,
+        1,
+        2,
+        3,
+        3,
+    ]
 
 
 def test_a_linear_field_with_weights_that_change_has_its_closed_solution():
@@ -245,6 +253,19 @@ def test_piecewise_weights_are_networks_one_after_the_other(dtype):
     assert torch.allclose(model(x), x * math.exp(2 / 3), rtol=1e-5)
     euler = NeuralODE(field, step_at=field.jumps, method="euler", step_size=1.0)  # one step a network
     assert torch.allclose(euler(x), x * (1 + 1 / 3) * (1 - 2 / 3) * (1 + 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 7, 10])
+def test_every_step_between_jumps_meets_its_own_network(n):
+    field = Galerkin(nn.Linear(1, 1, bias=False), "piecewise", n, span=(0.1, 3.7))
+    with torch.no_grad():
+        field.alpha[0].copy_(torch.arange(n)[:, None, None])
+    rk4 = NeuralODE(
+        field, t=(0.1, 3.7), step_at=field.jumps, method="rk4", step_size=10.0
+    )  # asks at both ends of a step
+    x, h = torch.ones(1, 1), 3.6 / n
+    expected = math.prod(sum((k * h) ** i / math.factorial(i) for i in range(5)) for k in range(n))
+    assert rk4(x).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_spectral_gradients_are_integrals_of_the_adjoint():

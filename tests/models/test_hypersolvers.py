@@ -74,7 +74,15 @@ def test_the_correction_sees_the_time_of_the_step():
     def f(t, y):
         return torch.cos(t) * y
 
-    hyper = HyperEuler(lambda t, y, dy: (torch.cos(t) * dy - torch.sin(t) * y) / 2)
+    seen = []
+
+    def g(t, y, dy):
+        seen.append(t.item())
+        return (torch.cos(t) * dy - torch.sin(t) * y) / 2
+
+    hyper = HyperEuler(g)
+    odeint(f, Y0, [0.0, 0.25, 0.75], method=hyper)
+    assert seen == [0.0, 0.25], "the beginnings of the steps"
     exact = Y0 * math.exp(math.sin(2.0))
     assert error(hyper, 0.01, f, exact) == pytest.approx(error(hyper, 0.02, f, exact) / 4, rel=0.1)
 
@@ -184,7 +192,8 @@ def test_the_continuous_adjoints_refuse_a_correction_in_training(gradient):
 def test_a_neural_ode_takes_it(gradient):
     torch.manual_seed(0)
     method = HyperHeun(zero)
-    model = NeuralODE(MLP(2), decoder=nn.Linear(2, 2), method=method, step_size=0.25, gradient=gradient)
+    how = {"method": method, "step_size": 0.25, "gradient": gradient, "deviation": "ignore"}
+    model = NeuralODE(MLP(2), decoder=nn.Linear(2, 2), **how)
     y = (Y0[:, 0] > 0).long()
     how = {"steps": 30, "lr": 0.02, "progress": False}
     history = fit(model, supervised(cross_entropy), (Y0.float(), y), **how)

@@ -69,6 +69,9 @@ def test_probes_estimate_it_without_bias():
     # Over the 4 sign vectors in the plane the mean of ‖εᵀJ‖² is ‖J‖²: it is one for every entry εᵢεⱼ of the identity
     torch.manual_seed(0)
     net = MLP(2, 8).double()
+    unit = torch.tensor([0.0, 3.0], dtype=F64).expand(3, 2)  # three times the second row of the Jacobian
+    rows = torch.stack([torch.autograd.functional.jacobian(lambda y: net(T, y)[1], x) for x in X])
+    assert torch.allclose(jacobian_norm(net, unit)(T, X), 9 * rows.square().sum(1))
     signs = torch.cartesian_prod(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 1.0])).double()
     estimates = [jacobian_norm(net, sign.expand(3, 2))(T, X) for sign in signs]
     assert torch.allclose(torch.stack(estimates).mean(0), jacobian_norm(net)(T, X))
