@@ -47,6 +47,11 @@ ALGORITHMS = {
         "leapfrog_step": "a step of leapfrog",
         "yoshida4_step": "a step of Yoshida's method of order four",
     },
+    "07": {
+        "small_fit": "a training loop",
+        "gru_field": "the GRU as a vector field",
+        "lstm_field": "the LSTM as a vector field",
+    },
     "08": {
         "sweep": "the discrete adjoint",
         "adjoint": "the continuous adjoint",
