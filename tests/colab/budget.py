@@ -25,9 +25,9 @@ class OverBudget(BaseException):
 def limit_cells(shell: Any, seconds: float) -> None:
     """From the next cell on, stop each cell of the IPython ``shell`` after so many seconds of CPU.
 
-    CPU time does not depend on what else runs. What a stopped cell would have bound or written into counts as missing:
-    a cell that reads any of it is left out, and what that one would have bound is missing too. A later cell that binds
-    the name again gives it back.
+    CPU time does not depend on what else runs. What a stopped cell would have bound or written into counts as missing,
+    and so does what a cell would have that an error ended: a cell that reads any of it is left out, and what that one
+    would have bound is missing too. A later cell that binds the name again gives it back.
     """
     missing: set[str] = set()
     binds: set[str] = set()
@@ -56,10 +56,15 @@ def limit_cells(shell: Any, seconds: float) -> None:
     def done(*_: Any) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
+    def judge(ended: Any) -> None:
+        if ended.error_in_exec is not None:
+            missing.update(binds)
+
     builtins.OverBudget = OverBudget  # type: ignore[attr-defined]
     shell.ast_transformers.append(LeaveOut())
     signal.signal(signal.SIGPROF, stop)
     shell.events.register("post_execute", done)
+    shell.events.register("post_run_cell", judge)
 
 
 def shorten_training(steps: int) -> None:

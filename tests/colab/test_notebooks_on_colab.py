@@ -155,7 +155,8 @@ LIMITED = [
     ("slow = 2\nprint(slow)", ""),
     ("print(slow)", ""),
     ("try:\n    while True: pass\nexcept Exception: pass", "OverBudget: more than"),
-    ("print(undefined)", "NameError"),
+    ("print(undefined)\nafter = 1", "NameError"),
+    ("print(after)", "OverBudget: needs"),
     ("import time\ntime.sleep(1.0)", ""),
 ]
 
