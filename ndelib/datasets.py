@@ -1,6 +1,7 @@
 """The book's data, each with its source and licence: handwritten digits, and points in the plane and above."""
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -45,11 +46,7 @@ def digits(
         >>> x.shape, y.shape, len(x_test)
         (torch.Size([1348, 1, 8, 8]), torch.Size([1348]), 449)
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as failure:
-        raise ImportError("digits() are bundled with scikit-learn: pip install scikit-learn") from failure
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _bundled_digits()
     x = torch.tensor(pixels / 16, dtype=dtype or torch.get_default_dtype(), device=device)
     y = torch.tensor(labels, dtype=torch.long, device=device)
     cut = round(test * len(x))
@@ -58,6 +55,16 @@ def digits(
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
     x, y = x[order] if flat else x[order].reshape(-1, 1, 8, 8), y[order]
     return (x[cut:], y[cut:]), (x[:cut], y[:cut])
+
+
+@lru_cache(maxsize=1)
+def _bundled_digits() -> Any:
+    """Return pixels and labels as scikit-learn has them; reading its file takes a tenth of a second, so only once."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as failure:
+        raise ImportError("digits() are bundled with scikit-learn: pip install scikit-learn") from failure
+    return load_digits(return_X_y=True)
 
 
 def annuli(

@@ -57,7 +57,7 @@ def test_the_processor_has_a_name_on_every_system(tmp_path: Path) -> None:
 
 
 def test_staging_rewrites_only_what_changed_and_removes_what_is_gone(tmp_path: Path) -> None:
-    chapter = (Path("chapters/07_a.ipynb"), executed_notebook())
+    chapter = (Path("chapters/31_a.ipynb"), executed_notebook())
     stage([chapter], tmp_path)
     (tmp_path / "chapters" / "08_gone.ipynb").write_text("{}")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
@@ -65,7 +65,7 @@ def test_staging_rewrites_only_what_changed_and_removes_what_is_gone(tmp_path: P
     stage([chapter], tmp_path)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     changed = {path.relative_to(tmp_path).as_posix() for path in before if after.get(path) != before[path]}
-    assert changed == {"chapters/07_a.ipynb", "chapters/08_gone.ipynb", "claims.md"}
+    assert changed == {"chapters/31_a.ipynb", "chapters/08_gone.ipynb", "claims.md"}
 
 
 def test_a_changed_style_sheet_is_noticed(tmp_path: Path) -> None:

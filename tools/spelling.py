@@ -33,6 +33,7 @@ NO_PROSE = [
     re.compile(r"^:::.*$|^:\w+:.*$", re.MULTILINE),
     re.compile(r"\b\w+[._]\w[\w.]*"),  # names of functions and files
     re.compile(r"\*[^*\n]+\*"),  # a title, as its author spelled it
+    re.compile(r"^ {8}\w+(?:, \w+)*:(?= )", re.MULTILINE),  # an argument in a docstring, as its users know it
 ]
 SKIPPED = {".venv", "_build", "dist", "grades", "node_modules"}
 

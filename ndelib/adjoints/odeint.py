@@ -29,6 +29,7 @@ from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import ELSEWHERE, Options, SolveOptions, read_options
 from ndelib.solvers.problem import Problem, State, Tensors
 from ndelib.solvers.steps.methods import METHODS, MethodLike, closest, find_method
+from ndelib.solvers.steps.step import Method
 
 GRADIENTS = ("backprop", "checkpoint", "adjoint", "interpolated", "reversible")
 """The ways to differentiate a solve: the values of ``odeint``'s ``gradient``."""
@@ -280,7 +281,7 @@ def _check_method(gradient: str, method: MethodLike, wishes: Wishes) -> None:
             "method, which does not find the same digits twice: leave checkpoints out, and the stages are kept"
         )
     if gradient in ("adjoint", "interpolated"):
-        backward = find_method(wishes.get("adjoint_method") or chosen.adjoint or chosen, "adjoint_method")
+        backward = _backward_method(wishes, chosen)
         if "split" in backward.options:
             raise ValueError(
                 f"gradient={gradient!r} solves an equation that is not separable into positions and momenta, so the "
@@ -392,6 +393,11 @@ def _cut_off(options: Options, sources: Mapping[Tensor, Tensor]) -> tuple[Option
     return replace(options, args=leaves), {**sources, **dict(args.values())}
 
 
+def _backward_method(wishes: Wishes, method: Method) -> Method:
+    """Return the method that solves the equation of a continuous adjoint, where ``method`` made the forward solve."""
+    return find_method(wishes.get("adjoint_method") or method.adjoint or method, "adjoint_method")
+
+
 def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishes: Wishes) -> Gradient:
     problem = readout.problem
     if name == "checkpoint":
@@ -400,7 +406,7 @@ def _gradient(name: str, readout: Readout, parameters: tuple[Tensor, ...], wishe
     if name == "reversible":
         return Reversible(readout, parameters, wishes.get("deviation", "warn"))
     rtol, atol = wishes.get("adjoint_rtol"), wishes.get("adjoint_atol")
-    method = find_method(wishes.get("adjoint_method") or problem.method.adjoint or problem.method)
+    method = _backward_method(wishes, problem.method)
     if problem.adaptive and not method.adaptive:
         known = ", ".join(m.name for m in METHODS.values() if m.adaptive)
         raise ValueError(

@@ -186,7 +186,7 @@ class ConvField(nn.Module):
     """Two 3 × 3 convolutions as a vector field on images: (B, C, H, W) -> (B, C, H, W).
 
     Args:
-        channels: C.
+        channels: of the images, C in number.
         width: channels in between; C if ``None``.
         activation: between the convolutions.
 

@@ -1,7 +1,8 @@
 """Running costs that make a neural ODE easy to solve: how fast its states move, and how much its field varies.
 
-Source: Finlay, Jacobsen, Nurbekyan & Oberman, How to train your neural ODE: the world of Jacobian and kinetic
-regularization, ICML 2020 (RNODE); the estimate of the norm: Hutchinson, Comm. Statist. Simul. Comput. 18 (1989) 1059.
+Source: Finlay, Jacobsen, Nurbekyan & Oberman,
+*How to train your neural ODE: the world of Jacobian and kinetic regularization*, ICML 2020 (RNODE);
+the estimate of the norm: Hutchinson, Comm. Statist. Simul. Comput. 18 (1989) 1059.
 """
 
 from collections.abc import Callable

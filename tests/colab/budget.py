@@ -62,6 +62,19 @@ def limit_cells(shell: Any, seconds: float) -> None:
     shell.events.register("post_execute", done)
 
 
+def shorten_training(steps: int) -> None:
+    """Let ``ndelib.training.fit`` make so many steps at most, so that the cells behind a training have a model.
+
+    scikit-learn, from which the digits come, is imported already here: its import alone takes a cell's time.
+    """
+    import sklearn.datasets  # noqa: F401
+
+    import ndelib.training
+
+    fit = ndelib.training.fit
+    ndelib.training.fit = lambda *args, **options: fit(*args, **{**options, "steps": min(options["steps"], steps)})
+
+
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
     """Yield a frame and those that called it."""
     while frame is not None:

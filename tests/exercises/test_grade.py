@@ -67,15 +67,15 @@ def test_the_judge_and_the_students_checker_agree_on_every_test(number):
 
     The solution is the whole notebook, which runs without an error; so does what the student gets, past its blanks.
     """
-    wrong = last_mistakes(number)
-    mixed = given.solution(number)
-    for mistake in wrong.values():
-        exec(mistake.code, mixed)
+    # One wrong answer a question, each behind its answer; all see each other's names, as in one notebook.
+    wrong = {f"{name}-answer": mistake.code for name, mistake in last_mistakes(number).items()}
+    mixed = given.run_cells([nbformat.v4.new_code_cell(source) for source in answered(number, wrong)])
+    assert "errors" not in mixed
     released = given.released(number)
     cases = [
         (code(released.solution), given.solution(number)),
         (code(released.student), given.blank(number)),
-        (answered(number, {f"{name}-answer": mistake.code for name, mistake in wrong.items()}), mixed),
+        (answered(number, wrong), mixed),
     ]
     for place, (cells, namespace) in enumerate(cases):
         outcome = judge(cells, released.questions, Limits())

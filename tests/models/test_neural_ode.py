@@ -52,7 +52,7 @@ def test_time_is_the_fields_own():
     assert torch.allclose(model(X), X * math.exp(math.sin(2.0) - math.sin(0.5)), rtol=1e-7)
 
 
-@pytest.mark.parametrize("method", [*ON_TENSORS, *OWN], ids=str)
+@pytest.mark.parametrize("method", [*ON_TENSORS, *OWN], ids=lambda method: getattr(method, "name", method))
 def test_the_output_is_odeints_last_state_with_every_method(method):
     net = field()
     ours = NeuralODE(net, method=method, step_size=0.25)(X)

@@ -79,7 +79,9 @@ def test_probes_estimate_it_without_bias():
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "checkpoint", "adjoint", "interpolated"])
-@pytest.mark.parametrize("make", [kinetic_energy, jacobian_norm, "probe"], ids=str)
+@pytest.mark.parametrize(
+    "make", [kinetic_energy, jacobian_norm, "probe"], ids=lambda make: getattr(make, "__name__", make)
+)
 def test_costs_have_their_gradient(gradient, make):
     torch.manual_seed(0)
     net = DepthConcat(perceptron(3, 2, 8)).double()

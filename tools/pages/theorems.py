@@ -30,6 +30,10 @@ ALGORITHMS = {
         "heavy_ball": "gradient descent with momentum",
         "sharpness": "the largest eigenvalue of a Hessian, by power iteration",
     },
+    "02": {
+        "picard": "Picard's iteration, on a grid of times",
+        "bound_by_directions": "a Lipschitz constant of a network in the plane",
+    },
     "03": {
         "step": "a Runge–Kutta step, for every table",
         "solve": "adaptive steps with an embedded pair",
@@ -43,6 +47,11 @@ ALGORITHMS = {
         "leapfrog_step": "a step of leapfrog",
         "yoshida4_step": "a step of Yoshida's method of order four",
     },
+    "07": {
+        "small_fit": "a training loop",
+        "gru_field": "the GRU as a vector field",
+        "lstm_field": "the LSTM as a vector field",
+    },
     "08": {
         "sweep": "the discrete adjoint",
         "adjoint": "the continuous adjoint",
@@ -51,6 +60,10 @@ ALGORITHMS = {
         "leapfrog_step": "a step of asynchronous leapfrog",
         "undone": "the states of reversible steps, undone one by one",
         "forward": "forward sensitivities",
+    },
+    "09": {
+        "walk_out": "the walk of falling scores, carried back through a flow",
+        "lifted_flow": "a homeomorphism as three flows in twice the dimension",
     },
     "16": {
         "refine": "a Brownian path, refined by bridges",

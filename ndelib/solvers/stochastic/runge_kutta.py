@@ -91,14 +91,14 @@ def start_sri(tableau: StochasticTableau, field: Field, diffusion: CheckedDiffus
         g: list[Tensor] = []
         y1 = y
         for i in stages:
-            if tableau.alpha[i] or any(len(row) > i and row[i] for row in (*tableau.A0, *tableau.A1)):
+            if i and not (tableau.c0[i] or any(tableau.A0[i]) or any(tableau.B0[i])):
+                f.append(f[0])  # the stage is the start again
+            else:
                 at = add_up(y, h, tableau.A0[i], f)
                 if any(tableau.B0[i]):
                     at = torch.addcmul(at, mean, weighted_sum(tableau.B0[i], g[: len(tableau.B0[i])]))
                 f.append(field(t + tableau.c0[i] * h, at))
-                y1 = y1.add(f[i], alpha=h * tableau.alpha[i]) if tableau.alpha[i] else y1
-            else:
-                f.append(f[0])  # with weight zero
+                y1 = y1.add(f[i], alpha=h * tableau.alpha[i])
             at = add_up(add_up(y, h, tableau.A1[i], f), root, tableau.B1[i], g)
             g.append(column(diffusion(t + tableau.c1[i] * h, at)))
             weights = [row[i] for row in tableau.beta]

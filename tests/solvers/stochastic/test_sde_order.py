@@ -94,6 +94,33 @@ def test_strong_order(method: str, calculus: str, problem: ExactProblem) -> None
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("noise_type", "evaluations"), [("diagonal", (2, 4)), ("additive", (2, 2))])
+def test_srk_evaluates_each_stage_once(noise_type: str, evaluations: tuple[int, int]) -> None:
+    """For diagonal noise all but one of the stages of f are the start of the step, so f is evaluated twice."""
+    calls = {"f": 0, "g": 0}
+
+    class Counted:
+        sde_type = "ito"
+
+        def f(self, t: Tensor, y: Tensor) -> Tensor:
+            calls["f"] += 1
+            return -y
+
+        def g(self, t: Tensor, y: Tensor) -> Tensor:
+            calls["g"] += 1
+            return torch.cos(y) if noise_type == "diagonal" else torch.ones(*y.shape, 1, dtype=y.dtype)
+
+    equation = Counted()
+    equation.noise_type = noise_type  # type: ignore[attr-defined]
+    found = []
+    for steps in (4, 14):  # the difference leaves out what is evaluated once a solve
+        calls.update(f=0, g=0)
+        sdeint(equation, torch.ones(3, 1, dtype=torch.float64), [0.0, T], None, "srk", T / steps)
+        found.append((calls["f"], calls["g"]))
+    (few_f, few_g), (many_f, many_g) = found
+    assert (many_f - few_f, many_g - few_g) == (10 * evaluations[0], 10 * evaluations[1])
+
+
 def test_strong_order_of_srk_where_the_components_of_diagonal_noise_meet_in_the_drift() -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         return torch.stack((y[..., 1] - y[..., 0] * y[..., 1], torch.sin(y[..., 0])), -1)
