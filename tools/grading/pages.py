@@ -63,7 +63,7 @@ def feedback(
     total = sum(question["points"] for question in questions)
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(visible(who))}</p>"]
     if questions and marks.total is not None:
-        parts.append(f"<p><strong>{marks.total:g} of {_points(total)}</strong></p>")
+        parts.append(f"<p><strong>{marks.total:g} of {in_points(total)}</strong></p>")
     if note:
         parts.append(f"<p>{_text(note)}</p>")
     asked = {question["name"] for question in questions}
@@ -99,16 +99,17 @@ def _question(question: MasterQuestion, score: float, verdicts: list[dict[str, A
     for verdict in verdicts:
         if not verdict["passed"]:
             if verdict["hidden"]:
-                messages[f"<p>A hidden test ({_points(verdict['points'])}) fails. {_hint(verdict)}</p>"] = None
+                messages[f"<p>A hidden test ({in_points(verdict['points'])}) fails. {_hint(verdict)}</p>"] = None
             else:
                 said = verdict["message"].removesuffix(verdict["hint"]).strip()
                 messages[f"<p>{_text(said)} {_hint(verdict)}</p>"] = None
     full = ' class="full"' if score == question["points"] else ""
-    heading = f"{question['name']} · {question['title']} · {score:g} of {_points(question['points'])}"
+    heading = f"{question['name']} · {question['title']} · {score:g} of {in_points(question['points'])}"
     return f"<section{full}><h2>{escape(heading)}</h2>{''.join(messages)}</section>"
 
 
-def _points(number: float) -> str:
+def in_points(number: float) -> str:
+    """Return so many points in words."""
     return f"{number:g} point{'' if number == 1 else 's'}"
 
 

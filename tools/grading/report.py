@@ -18,7 +18,7 @@ from tools.grading.changes import note_changes
 from tools.grading.exports import Result, canvas, feedback_zip, moodle
 from tools.grading.items import analyse
 from tools.grading.marks import Late, Manual
-from tools.grading.pages import Marks, class_report, feedback
+from tools.grading.pages import Marks, class_report, feedback, in_points
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
 from tools.grading.sheets import Sheet
@@ -234,8 +234,8 @@ def _note(row: Line) -> str:
     if row.outcome["status"] != "graded":
         return f"Your file could not be graded: {row.outcome['status']}."
     notes = [f"Handed in {row.late_h:.1f} hours late."] if row.late_h else []
-    notes += [f"That costs {row.deducted:g} points."] if row.deducted else []
-    notes += [f"{row.manual.bonus:+g} points by hand."] if row.manual.bonus else []
+    notes += [f"That costs {in_points(row.deducted)}."] if row.deducted else []
+    notes += [f"Added by hand: {in_points(row.manual.bonus)}."] if row.manual.bonus else []
     return " ".join(notes)
 
 
