@@ -49,9 +49,11 @@ notebook: environment ## the edited text back into the notebook: make notebook N
 release: environment ## make the students' notebooks from the master assignments (all, or N=01)
 	@$(PY) -m tools.release $(N)
 
-grade: environment ## grade a folder: make grade SUBMISSIONS=folder (N=01, ROSTER=csv, DEADLINE=time, CLUSTER=address)
+grade: environment ## grade a folder: make grade SUBMISSIONS=folder (N=01, ROSTER=csv, DEADLINE=time; more: lecturers.md)
 	@$(PY) -m tools.grade $(if $(N),--assignment "$(N)") $(if $(ROSTER),--roster "$(ROSTER)") \
-	  $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(CLUSTER),--cluster "$(CLUSTER)") "$(SUBMISSIONS)"
+	  $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(LATE),--late "$(LATE)") \
+	  $(if $(EXTENSIONS),--extensions "$(EXTENSIONS)") $(if $(MANUAL),--manual "$(MANUAL)") \
+	  $(if $(AGAIN),--again "$(AGAIN)") $(if $(CLUSTER),--cluster "$(CLUSTER)") "$(SUBMISSIONS)"
 
 stamp: environment ## write the repository's address into setup cells and badges
 	@$(PY) -m tools.stamp

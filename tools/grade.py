@@ -8,7 +8,7 @@ as it is known: the same command goes on where an earlier run was stopped, and a
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,17 @@ from tqdm import tqdm
 
 from tools.common import ROOT, relative, run_program
 from tools.grading import engines
-from tools.grading.report import Line, lines, write_report
+from tools.grading.marks import Late, known_name, parse_late, read_extensions, read_manual
+from tools.grading.report import Line, Rules, label, lines, write_report
 from tools.grading.results import Results, digest
 from tools.grading.roster import entries, read_roster
+from tools.grading.sheets import read_sheet
 from tools.grading.submissions import Submission, find_submissions, read_submission, which_assignment
 from tools.grading.walls import KINDS, WARNING, Limits, kind
 from tools.release import Release, release
 
 GRADES = ROOT / "grades"
+ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,33 +38,55 @@ class Options:
     limits: Limits = dataclasses.field(default_factory=Limits)
     roster: Path | None = None
     deadline: datetime | None = None
+    late: Late = dataclasses.field(default_factory=Late)
+    extensions: Path | None = None
+    manual: Path | None = None
     workers: int | None = None
     cluster: str = ""
-    again: bool = False
+    again: str = ""
 
 
 def grade_class(folder: str, assignment: str | None, options: Options) -> list[Line]:
     """Grade the notebooks in ``folder`` and write all that comes of it into ``options.out``; return the lines."""
     files = find_submissions(folder)
+    roster = read_sheet(options.roster) if options.roster else None
     students = read_roster(options.roster) if options.roster else None
     fresh = release(assignment or which_assignment(files))
     root = Path(folder)
     submissions = [
         read_submission(path, path.relative_to(root).as_posix(), fresh.name[:2], fresh.student) for path in files
     ]
-    outcomes = judge_all(submissions, fresh, options)
-    rows = lines(entries(submissions, students), outcomes, options.deadline)
-    write_report(options.out, f"Assignment {fresh.name[:2]}", rows, fresh.questions, fresh.student)
+    whose = entries(submissions, students)
+    known = {label(entry): entry for entry in whose}
+    points = {question["name"]: question["points"] for question in fresh.questions}
+    # Before anything is judged, so that a slip in a file costs no waiting.
+    rules = Rules(
+        options.deadline,
+        read_extensions(options.extensions, known) if options.extensions else {},
+        options.late,
+        read_manual(options.manual, known, points) if options.manual else {},
+    )
+    again = [] if options.again == ALL else [name.strip() for name in options.again.split(",") if name.strip()]
+    anew = {entry.submission.name for name in again if (entry := known[known_name(name, known)]).submission}
+    outcomes = judge_all(submissions, fresh, options, anew)
+    rows = lines(whose, outcomes, rules, fresh.questions)
+    title = f"Assignment {fresh.name[:2]}"
+    changed = write_report(options.out, title, rows, fresh.questions, fresh.student, roster)
+    if changed:
+        print(f"{changed} marks have changed since the last run: {relative(options.out / 'changes.csv')}")
     return rows
 
 
-def judge_all(submissions: list[Submission], fresh: Release, options: Options) -> dict[str, dict[str, Any]]:
-    """Return the outcomes by the names of the submissions; those that are on disk are taken from there."""
+def judge_all(
+    submissions: list[Submission], fresh: Release, options: Options, anew: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return the outcomes by the names of the submissions; those on disk are taken from there, but ``anew``."""
     key = engines.answer_key(fresh.questions, options.limits)
     results = Results(options.out / "results")
     digests = {one.name: digest(key, one.cells) for one in submissions if not one.status}
     code = {digests[one.name]: one.cells for one in submissions if not one.status}  # two files may hold the same
-    known = {} if options.again else {name: found for name in code if (found := results.read(name)) is not None}
+    judged_anew = set(code) if options.again == ALL else {digests[name] for name in anew if name in digests}
+    known = {name: found for name in code if name not in judged_anew and (found := results.read(name)) is not None}
     jobs = {name: cells for name, cells in code.items() if name not in known}
     if known:
         print(f"{len(known)} of {len(code)} were judged in an earlier run")
@@ -89,7 +114,11 @@ def main() -> None:
     parser.add_argument("--deadline", type=_time, metavar="TIME", help="as in 2026-11-30T23:59 (local time)")
     parser.add_argument("--workers", type=int, metavar="N", help="judges at a time; default: as many as cores")
     parser.add_argument("--cluster", default="", metavar="ADDRESS", help="of a Dask scheduler, tcp://host:8786")
-    parser.add_argument("--again", action="store_true", help="judge all anew, also what an earlier run has judged")
+    parser.add_argument("--late", type=parse_late, default=Late(), metavar="POLICY", help="as in '10% per day'")
+    parser.add_argument("--extensions", type=Path, metavar="CSV", help="deadlines of single students")
+    parser.add_argument("--manual", type=Path, metavar="CSV", help="marks and comments by hand")
+    again = "judge anew what an earlier run has judged: all, or the students or files that are named, parted by commas"
+    parser.add_argument("--again", nargs="?", const=ALL, default="", metavar="NAMES", help=again)
     for name, field in Limits.__dataclass_fields__.items():
         spelling = f"--{name.replace('_', '-')}"
         parser.add_argument(spelling, type=type(field.default), default=field.default, help=f"default: {field.default}")
@@ -98,10 +127,24 @@ def main() -> None:
     limits = Limits(**{name: getattr(given, name) for name in Limits.__dataclass_fields__})
     assignment = given.assignment or which_assignment(find_submissions(given.folder))
     out = given.out or GRADES / assignment.zfill(2)
-    options = Options(out, limits, given.roster, given.deadline, given.workers, given.cluster, given.again)
+    again = ALL if given.again == "1" else given.again
+    options = Options(
+        out,
+        limits,
+        given.roster,
+        given.deadline,
+        given.late,
+        given.extensions,
+        given.manual,
+        given.workers,
+        given.cluster,
+        again,
+    )
     rows = grade_class(given.folder, assignment, options)
     graded = sum(row.outcome["status"] == "graded" for row in rows)
     places = ", ".join(relative(out / name) for name in ("grades.csv", "report.html", "feedback"))
+    if given.deadline is None and (given.late != Late() or given.extensions):
+        print("No DEADLINE was given, so only extensions can make a file late.", file=sys.stderr)
     print(f"{graded} of {len(rows)} submissions graded: {places}")
 
 

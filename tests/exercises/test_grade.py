@@ -123,7 +123,7 @@ def test_a_class_becomes_a_table_pages_and_a_report(tmp_path: Path):
     hidden = [test for q in given.released("01").questions for test in q["tests"] if test["hidden"]]
     pages = "".join(path.read_text(encoding="utf-8") for path in (out / "feedback").iterdir())
     assert not [test["name"] for test in hidden if test["name"] in pages]
-    assert (out / "report.html").read_text(encoding="utf-8").count("<h2>") == 3
+    assert (out / "report.html").read_text(encoding="utf-8").count("<h2>") == 4
     before = (out / "grades.csv").read_bytes()
     started = time.time_ns()
     grade_class(str(folder), "01", Options(out, roster=roster, workers=1))

@@ -2,8 +2,8 @@
 
 import re
 import statistics
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ ENOUGH = 20
 
 @dataclass(frozen=True)
 class Test:
-    """One test in the class: the share that fails it, and the commonest messages with their numbers."""
+    """One test in the class: the share that fails it, and the commonest messages with whom they are for."""
 
     name: str
     hidden: bool
     points: float
     failing: float
-    messages: list[tuple[str, int]]
+    messages: list[tuple[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Question:
         return ""
 
 
-def analyse(outcomes: Sequence[dict[str, Any]], questions: Sequence[MasterQuestion]) -> list[Question]:
-    """Analyse the outcomes of the submissions that were graded."""
-    graded = [outcome for outcome in outcomes if outcome["status"] == "graded"]
-    totals = [sum(outcome["scores"].values()) for outcome in graded]
+def analyse(outcomes: Mapping[str, dict[str, Any]], questions: Sequence[MasterQuestion]) -> list[Question]:
+    """Analyse the outcomes of the submissions that were graded; ``outcomes`` are by whose they are."""
+    graded = {name: outcome for name, outcome in outcomes.items() if outcome["status"] == "graded"}
+    totals = [sum(outcome["scores"].values()) for outcome in graded.values()]
     found = []
     for question in questions:
-        scores = [outcome["scores"][question["name"]] for outcome in graded]
+        scores = [outcome["scores"][question["name"]] for outcome in graded.values()]
         rest = [total - score for total, score in zip(totals, scores, strict=True)]
         found.append(
             Question(
@@ -77,13 +77,16 @@ def analyse(outcomes: Sequence[dict[str, Any]], questions: Sequence[MasterQuesti
     return found
 
 
-def _test(graded: Sequence[dict[str, Any]], question: str, index: int) -> Test:
-    verdicts = [outcome["tests"][question][index] for outcome in graded]
-    failed = [verdict for verdict in verdicts if not verdict["passed"]]
-    messages = Counter(_without_hint(verdict) for verdict in failed)
-    first = verdicts[0]
-    share = len(failed) / len(verdicts)
-    return Test(first["name"], first["hidden"], first["points"], share, messages.most_common(COMMONEST))
+def _test(graded: Mapping[str, dict[str, Any]], question: str, index: int) -> Test:
+    verdicts = {name: outcome["tests"][question][index] for name, outcome in graded.items()}
+    messages: defaultdict[str, list[str]] = defaultdict(list)
+    for name, verdict in verdicts.items():
+        if not verdict["passed"]:
+            messages[_without_hint(verdict)].append(name)
+    first = next(iter(verdicts.values()))
+    share = sum(map(len, messages.values())) / len(verdicts)
+    commonest = sorted(messages.items(), key=lambda found: -len(found[1]))[:COMMONEST]
+    return Test(first["name"], first["hidden"], first["points"], share, commonest)
 
 
 def _without_hint(verdict: dict[str, Any]) -> str:

@@ -5,8 +5,8 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,15 @@ from typing import Any
 from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
+from tools.grading.changes import note_changes
+from tools.grading.exports import Result, canvas, feedback_zip, moodle
 from tools.grading.items import analyse
-from tools.grading.pages import class_report, feedback
+from tools.grading.marks import Late, Manual
+from tools.grading.pages import Marks, class_report, feedback, in_points
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
-from tools.grading.similarity import Pair, similar
+from tools.grading.sheets import Sheet
+from tools.grading.similarity import similar
 from tools.grading.text import visible
 
 NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
@@ -28,19 +32,53 @@ HAS_POINTS = ("graded", "time limit")
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What counts besides the tests: the deadline and extensions, what lateness costs, and marks by hand."""
+
+    deadline: datetime | None = None
+    extensions: Mapping[str, datetime] = field(default_factory=dict)
+    late: Late = field(default_factory=Late)
+    manual: Mapping[str, Manual] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Line:
-    """One line of the table: whose, of which file, and what it came to."""
+    """One line of the table: whose, of which file, and what it came to, by the tests and by hand.
+
+    ``deducted`` are the points that being late costs.
+    """
 
     entry: Entry
     outcome: dict[str, Any]
     late_h: float
+    manual: Manual = field(default_factory=Manual)
+    deducted: float = 0.0
 
     @property
     def label(self) -> str:
         """Return the name of a student's page and of the submission in the report."""
-        if self.entry.student:
-            return self.entry.student.id
-        return self.entry.submission.name if self.entry.submission else "?"
+        return label(self.entry)
+
+    @property
+    def points(self) -> dict[str, float]:
+        """Return the points of each question: those by hand, and else those of the tests, if they were run."""
+        tested = self.outcome["scores"] if self.outcome["status"] in HAS_POINTS else {}
+        return {**tested, **self.manual.points}
+
+    @property
+    def total(self) -> float | None:
+        """Return what the student gets in all, at least 0; None where nobody has given a point."""
+        if not self.points and not self.manual.bonus:
+            return None
+        return max(0.0, sum(self.points.values()) + self.manual.bonus - self.deducted)
+
+    @property
+    def attention(self) -> str:
+        """Return why a lecturer should look at the submission, or nothing."""
+        status = self.outcome["status"]
+        reasons = [status] if status not in ("graded", "missing") else []
+        reasons += [*self.entry.notes, *self.outcome["undone"], *self.outcome["errors"][:1]]
+        return "; ".join(reasons)
 
     @property
     def message(self) -> str:
@@ -51,9 +89,22 @@ class Line:
         return "; ".join(notes)
 
 
-def lines(entries: Sequence[Entry], outcomes: dict[str, dict[str, Any]], deadline: datetime | None) -> list[Line]:
+def label(entry: Entry) -> str:
+    """Return the name under which a lecturer finds a line: the student's id, or the file's name."""
+    if entry.student:
+        return entry.student.id
+    return entry.submission.name if entry.submission else "?"
+
+
+def lines(
+    entries: Sequence[Entry],
+    outcomes: dict[str, dict[str, Any]],
+    rules: Rules,
+    questions: Sequence[MasterQuestion],
+) -> list[Line]:
     """Bring together whose a submission is and what it came to; ``outcomes`` are by the name of the submission."""
     found = []
+    total = sum(question["points"] for question in questions)
     for entry in entries:
         if entry.submission is None:
             outcome = {**NOTHING, "status": "missing"}
@@ -61,7 +112,9 @@ def lines(entries: Sequence[Entry], outcomes: dict[str, dict[str, Any]], deadlin
             outcome = {**NOTHING, "status": entry.submission.status, "errors": [entry.submission.problem]}
         else:
             outcome = outcomes[entry.submission.name]
-        found.append(Line(entry, outcome, entry.hours_late(deadline)))
+        late_h = entry.hours_late(rules.extensions.get(label(entry), rules.deadline))
+        deducted = rules.late.deduction(late_h, total) if outcome["status"] in HAS_POINTS else 0.0
+        found.append(Line(entry, outcome, late_h, rules.manual.get(label(entry), Manual()), deducted))
     return found
 
 
@@ -71,24 +124,29 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
     names = [question["name"] for question in questions]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["student", "name", "file", "status", "hours late", "total", "max", *names, "message"])
+    extra = ["bonus", "late"]
+    writer.writerow(["student", "name", "file", "status", "hours late", "total", "max", *names, *extra, "message"])
     for row in rows:
         student, submission = row.entry.student, row.entry.submission
-        points = [row.outcome["scores"].get(name, 0.0) for name in names]
-        shown = [f"{number:g}" for number in (sum(points), total, *points)]
-        if row.outcome["status"] not in HAS_POINTS:
-            shown = ["", f"{total:g}", *("" for _ in names)]
         writer.writerow(
             [
                 *(_cell(part) for part in (student.id if student else "", student.name if student else "")),
                 _cell(submission.name if submission else ""),
                 row.outcome["status"],
                 f"{row.late_h:.1f}" if row.late_h else "",
-                *shown,
+                _number(row.total),
+                f"{total:g}",
+                *(_number(row.points.get(name)) for name in names),
+                _number(row.manual.bonus or None),
+                _number(-row.deducted or None),
                 _cell(row.message),
             ]
         )
     return text.getvalue()
+
+
+def _number(points: float | None) -> str:
+    return "" if points is None else f"{points:.6g}"
 
 
 def _cell(text: str) -> str:
@@ -100,36 +158,69 @@ def _cell(text: str) -> str:
 
 
 def write_report(
-    folder: Path, title: str, rows: Sequence[Line], questions: Sequence[MasterQuestion], student: NotebookNode
-) -> list[Pair]:
-    """Write ``grades.csv``, ``report.html``, ``similarity.csv`` and ``feedback/``; return the pairs that are alike."""
+    folder: Path,
+    title: str,
+    rows: Sequence[Line],
+    questions: Sequence[MasterQuestion],
+    student: NotebookNode,
+    roster: Sheet | None = None,
+) -> int:
+    """Write all that comes of a class into ``folder``; return how many marks have changed since the last time."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "grades.csv", table(rows, questions))
-    pages = folder / "feedback"
-    pages.mkdir(exist_ok=True)
-    used: set[str] = set()
-    for old in pages.glob("*.html"):
-        old.unlink()
-    for row in rows:
-        note = _note(row)
-        who = " · ".join(
-            part for part in (_who(row), row.entry.submission.name if row.entry.submission else "") if part
+    text = table(rows, questions)
+    changed = note_changes(folder, text)
+    write_whole(folder / "grades.csv", text)
+    pages = _write_pages(folder / "feedback", title, rows, questions)
+    total = sum(question["points"] for question in questions)
+    results = [
+        Result(
+            row.entry.student.id if row.entry.student else "",
+            row.entry.student.name if row.entry.student else "",
+            _number(row.total),
+            " ".join(f"{name}: {comment}" if name else comment for name, comment in row.manual.comments),
+            row.entry.submission.name if row.entry.submission else "",
+            page,
         )
-        shown = questions if row.outcome["status"] in HAS_POINTS else []
-        write_whole(pages / f"{_file_name(row.label, used)}.html", feedback(title, who, row.outcome, shown, note))
+        for row, page in zip(rows, pages, strict=True)
+    ]
+    write_whole(folder / "moodle.csv", moodle(roster, results, title))
+    write_whole(folder / "canvas.csv", canvas(roster, results, title, total))
+    feedback_zip(folder / "feedback.zip", results)
     given = [cell.source for cell in student.cells if cell.cell_type == "code"]
     code = {
         row.label: row.entry.submission.cells for row in rows if row.entry.submission and row.entry.submission.cells
     }
     pairs = similar(code, given)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    list_of_pairs = io.StringIO()
+    writer = csv.writer(list_of_pairs, lineterminator="\n")
     writer.writerow(["first", "second", "shared", "fingerprints"])
     writer.writerows([_cell(p.first), _cell(p.second), f"{p.share:.3f}", p.shared] for p in pairs)
-    write_whole(folder / "similarity.csv", text.getvalue())
-    items = analyse([row.outcome for row in rows], questions)
-    write_whole(folder / "report.html", class_report(title, _summary(rows, questions), items, pairs[:50]))
-    return pairs
+    write_whole(folder / "similarity.csv", list_of_pairs.getvalue())
+    items = analyse({row.label: row.outcome for row in rows}, questions)
+    links = {row.label: f"feedback/{page.name}" for row, page in zip(rows, pages, strict=True)}
+    attention = {row.label: row.attention for row in rows if row.attention}
+    write_whole(
+        folder / "report.html", class_report(title, _summary(rows, questions), items, pairs[:50], attention, links)
+    )
+    return changed
+
+
+def _write_pages(folder: Path, title: str, rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> list[Path]:
+    """Write a page for each line, and remove those of an earlier run; return their places."""
+    folder.mkdir(exist_ok=True)
+    used: set[str] = set()
+    for old in folder.glob("*.html"):
+        old.unlink()
+    pages = []
+    for row in rows:
+        file = row.entry.submission.name if row.entry.submission else ""
+        who = " · ".join(part for part in (_who(row), file) if part)
+        shown = questions if row.total is not None else []
+        code = row.entry.submission.cells if row.entry.submission else []
+        pages.append(folder / f"{_file_name(row.label, used)}.html")
+        marks = Marks(row.points, row.total, row.manual.comments, code)
+        write_whole(pages[-1], feedback(title, who, row.outcome, shown, _note(row), marks))
+    return pages
 
 
 def _who(row: Line) -> str:
@@ -142,12 +233,15 @@ def _note(row: Line) -> str:
         return "There is no file of yours."
     if row.outcome["status"] != "graded":
         return f"Your file could not be graded: {row.outcome['status']}."
-    return f"Handed in {row.late_h:.1f} hours late." if row.late_h else ""
+    notes = [f"Handed in {row.late_h:.1f} hours late."] if row.late_h else []
+    notes += [f"That costs {in_points(row.deducted)}."] if row.deducted else []
+    notes += [f"Added by hand: {in_points(row.manual.bonus)}."] if row.manual.bonus else []
+    return " ".join(notes)
 
 
 def _summary(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> dict[str, str]:
     counts = Counter(row.outcome["status"] for row in rows)
-    graded = sorted(sum(row.outcome["scores"].values()) for row in rows if row.outcome["status"] == "graded")
+    graded = sorted(row.total for row in rows if row.total is not None)
     summary = {status: str(number) for status, number in sorted(counts.items())}
     summary["late"] = str(sum(row.late_h > 0 for row in rows))
     if graded:

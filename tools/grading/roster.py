@@ -1,7 +1,5 @@
 """The class list: whose a file is, who handed in nothing, who was late."""
 
-import csv
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -11,25 +9,29 @@ from datetime import datetime
 from pathlib import Path
 
 from tools.common import Problem
+from tools.grading.sheets import read_sheet
 from tools.grading.submissions import Submission
 
-ID_COLUMNS = ("id", "student id", "student", "username", "sis user id", "id number")
+IDENTIFIER = "identifier"
+"""The column of Moodle's grading worksheet that says *Participant 77*."""
+ID_COLUMNS = ("id", "student id", "student", "username", "sis user id", "id number", IDENTIFIER)
 NAME_COLUMNS = ("name", "full name", "student name")
 FIRST, LAST = ("first name", "firstname", "given name"), ("last name", "lastname", "surname", "family name")
 LONGEST = 12
 """How many words in a row are looked up, as an id or as a name."""
 # What a system has written, and what the student has chosen. The number in Moodle's is that of a participant in a
-# course, an id of nobody.
-_MOODLE = re.compile(r"(?P<system>.*)_\d+_assignsubmission_[a-z]+_?(?P<chosen>.*)")
+# course, which a grading worksheet explains and no other class list: without it, it is an id of nobody.
+MOODLE = re.compile(r"(?P<system>.*)_(?P<number>\d+)_(?P<kind>assignsubmission_[a-z]+)_?(?P<chosen>.*)")
 _CANVAS = re.compile(r"(?P<system>[^\W\d_]+(?:_late)?_\d+)_(?P<chosen>\d+_.+)")
 
 
 @dataclass(frozen=True)
 class Student:
-    """One line of the class list."""
+    """One line of the class list; ``participant`` is Moodle's number of the student in a course, where it is known."""
 
     id: str
     name: str
+    participant: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.id})" if self.name else self.id
@@ -57,37 +59,27 @@ class Entry:
 def read_roster(path: Path) -> list[Student]:
     """Read a class list: CSV, as every learning-management system exports it, with a column for the id.
 
+    Of Moodle's grading worksheet the number of the participant is read too: it stands in the names of the folders in
+    which Moodle hands out submissions.
+
     Raises:
         Problem: the file is missing or in another encoding than UTF-8, has no such column, or names an id twice.
     """
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise Problem(f"{path} cannot be read: {error}") from None
-    except UnicodeDecodeError:
-        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        found = "in UTF-16" if wide else "in an encoding of one alphabet, perhaps cp1252"
-        raise Problem(f"{path} is {found}, not in UTF-8: save it again as CSV UTF-8, as Excel calls it") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        lines = [{(key or "").strip().lower(): value for key, value in line.items() if isinstance(value, str)}
-                 for line in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)]  # fmt: skip
-    except csv.Error as error:
-        raise Problem(f"{path} is no CSV file: {error}") from None
-    columns = lines[0].keys() if lines else set()
-    number = next((column for column in ID_COLUMNS if column in columns), None)
-    if number is None:
+    sheet = read_sheet(path)
+    columns = [column for column in ID_COLUMNS if sheet.has(column)]
+    if not sheet.lines or not columns:
         raise Problem(f"{path} has no column for the student: name one of them {ID_COLUMNS[0]!r}")
     students = []
-    for line in lines:
+    for line in sheet.lines:
+        number = line.get(columns[0], "").strip() or (line.get(IDENTIFIER, "").strip() if sheet.has(IDENTIFIER) else "")
         parts = [line[column] for group in (FIRST, LAST) for column in group if line.get(column)]
-        name = next((line[column] for column in NAME_COLUMNS if line.get(column)), " ".join(parts))
-        if line.get(number, "").strip():
-            students.append(Student(line[number].strip(), name.strip()))
-    counts = Counter(_plain(student.id) for student in students)
-    twice = [student.id for student in students if counts[_plain(student.id)] > 1]
+        names = NAME_COLUMNS if columns[0] == "student" else (*NAME_COLUMNS, "student")
+        name = next((line[column] for column in names if line.get(column)), " ".join(parts))
+        if number:
+            participant = re.search(r"\d+$", line.get(IDENTIFIER, "").strip())
+            students.append(Student(number, name.strip(), participant[0] if participant else ""))
+    counts = Counter(plain(student.id) for student in students)
+    twice = [student.id for student in students if counts[plain(student.id)] > 1]
     if twice:
         raise Problem(f"{path} names {min(twice)} twice")
     return students
@@ -132,6 +124,7 @@ class _Finder:
         self._by_id: dict[str, list[Student]] = {}
         self._by_name: dict[str, list[Student]] = {}
         self._by_one_word: dict[str, list[Student]] = {}
+        self._by_participant = {student.participant: student for student in students if student.participant}
         for student in students:
             self._by_id.setdefault(" ".join(_words(student.id)), []).append(student)
             table = self._by_name if len(_words(student.name)) > 1 else self._by_one_word
@@ -145,6 +138,9 @@ class _Finder:
         it names several, it is not known whose the file is.
         """
         named = [found for part in _parts(path) if (found := self._named(part))]
+        numbers = [system["number"] for part in path.split("/") if (system := MOODLE.fullmatch(part))]
+        if numbers and numbers[0] in self._by_participant:
+            named = [[self._by_participant[numbers[0]]], *named]
         owners = named[0] if named else []
         others = {student.id: student for found in named[1:] for student in found if student not in owners}
         return owners, list(others.values())
@@ -171,9 +167,9 @@ def _look_up(words: list[str], between: str, table: dict[str, list[Student]]) ->
 def _parts(path: str) -> list[str]:
     """Return the parts of a path that may say whose a file is, the outermost first, in one spelling."""
     parts: list[str] = []
-    for part in _plain(path).split("/"):
-        system = _MOODLE.fullmatch(part) or _CANVAS.fullmatch(part)
-        parts += system.groups() if system else [part]
+    for part in plain(path).split("/"):
+        system = MOODLE.fullmatch(part) or _CANVAS.fullmatch(part)
+        parts += [system["system"], system["chosen"]] if system else [part]
     return parts
 
 
@@ -188,9 +184,9 @@ def _forms(name: str) -> set[str]:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+", _plain(text))
+    return re.findall(r"[^\W_]+", plain(text))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return text without case and in one spelling: é may be one character or two in a file name."""
     return unicodedata.normalize("NFKC", text).casefold()
