@@ -30,8 +30,9 @@ def slider(
 ) -> None:
     """Show ``draw`` as a figure with one slider for each parameter (one or two).
 
-    In a live notebook the figure is redrawn by ipywidgets. On the book's static pages, where no kernel runs, every
-    frame is drawn in advance and the slider chooses among them; it works with the mouse, a finger and the arrow keys.
+    In a live notebook the figure is redrawn by ipywidgets; what cannot show widgets shows the figure that it starts
+    with. On the book's static pages, where no kernel runs, every frame is drawn in advance and the slider chooses among
+    them; it works with the mouse, a finger and the arrow keys.
 
     Args:
         draw: called with one value of each parameter, in their order; returns a matplotlib figure.
@@ -88,21 +89,41 @@ def _show_widgets(
 ) -> None:
     import ipywidgets  # only here: the static form needs no widgets
 
-    sliders = {
-        f"p{i}": ipywidgets.SelectionSlider(
+    sliders = [
+        ipywidgets.SelectionSlider(
             options=list(zip(_labels(values), values, strict=True)),
             index=indices[i],
             description=label,
             style={"description_width": "initial"},
         )
         for i, (label, values) in enumerate(parameters.items())
-    }
+    ]
 
-    def redraw(**chosen: float) -> None:
-        values = list(chosen.values())
-        display(caption(draw(*values), text, alt=describe(*values)))
+    def drawn() -> dict[str, Any]:
+        values = [control.value for control in sliders]
+        return caption(draw(*values), text, alt=describe(*values))._repr_mimebundle_()
 
-    ipywidgets.interact(redraw, **sliders)
+    # The figure is the value of an HTML widget. For an Output widget, as `interact` has, nbclient (nbconvert, nbmake)
+    # answers on the channel on which it awaits the cell's end, so now and then misses that end and waits for ever: its
+    # issue 312.
+    bundle = drawn()
+    picture = ipywidgets.HTML()
+    # Where no widget can be shown there is the first figure; where one can, it takes that figure's place.
+    name = f"nde-first-{picture.model_id}"
+    hide = f"<style>#{name} {{ display: none }}</style>"
+    picture.value = hide + bundle["text/html"]
+
+    def redraw(_: Any) -> None:
+        try:
+            picture.value = hide + drawn()["text/html"]
+        except Exception as error:  # else only the log would tell, and the figure would be that of other values
+            picture.value = f"{hide}<pre>{html.escape(f'{type(error).__name__}: {error}')}</pre>"
+            raise
+
+    for control in sliders:
+        control.observe(redraw, "value")
+    display({**bundle, "text/html": f'<div id="{name}">{bundle["text/html"]}</div>'}, raw=True)
+    display(ipywidgets.VBox([*sliders, picture]))
 
 
 def _static_html(

@@ -102,7 +102,7 @@ class Machine:
         )
         # nbclient would play the front end of output widgets, on the channel on which it waits for the cell's reply:
         # such a message can swallow the reply's arrival, and the wait then ends only with the time-out.
-        client.comm_open_handlers.clear()
+        client.widget_registry.clear()
         asyncio.run(client.async_execute(cleanup_kc=True, env=self.variables()))
 
 
