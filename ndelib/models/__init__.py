@@ -5,7 +5,16 @@ A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; 
 
 from ndelib.models.augmented import Augmented
 from ndelib.models.depth import AdaptiveDepth
-from ndelib.models.fields import MLP, Concat, ConvField, DataControlled, DepthConcat, SecondOrder, perceptron
+from ndelib.models.fields import (
+    MLP,
+    Autonomous,
+    Concat,
+    ConvField,
+    DataControlled,
+    DepthConcat,
+    SecondOrder,
+    perceptron,
+)
 from ndelib.models.galerkin import Galerkin
 from ndelib.models.hypersolvers import HyperEuler, HyperHeun, HyperMidpoint, Hypersolver
 from ndelib.models.neural_ode import NeuralODE
@@ -16,6 +25,7 @@ __all__ = [
     "MLP",
     "AdaptiveDepth",
     "Augmented",
+    "Autonomous",
     "Concat",
     "ConvField",
     "DataControlled",

@@ -77,6 +77,29 @@ class MLP(nn.Module):
         return slope
 
 
+class Autonomous(nn.Module):
+    """A network of y alone as a vector field: ``field(t, y) = net(y)``, of any shape.
+
+    Args:
+        net: ``net(y) -> dy/dt``, such as a ``torch.nn.Sequential``.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.models import Autonomous, NeuralODE
+        >>> model = NeuralODE(Autonomous(torch.nn.Linear(2, 2)))
+        >>> model(torch.zeros(7, 2)).shape
+        torch.Size([7, 2])
+    """
+
+    def __init__(self, net: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, t: Any, y: Tensor) -> Tensor:
+        """Return dy/dt; ``t`` plays no part."""
+        return self.net(y)
+
+
 class DepthConcat(nn.Module):
     """A network that sees y and t side by side: ``field(t, y) = net([y, t])``.
 

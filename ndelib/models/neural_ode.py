@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ndelib.adjoints import GRADIENTS, odeint, odeint_with_cost
-from ndelib.models.wrapper import arguments, initial, output
+from ndelib.models.wrapper import arguments, check_field, initial, output
 from ndelib.solvers import Statistics
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.options import check_finite, check_times, times_tensor
@@ -95,8 +95,7 @@ class NeuralODE(StateModel):
         **options: Any,
     ) -> None:
         super().__init__(encoder, decoder)
-        if not callable(field):
-            raise TypeError(f"field must be a function field(t, y) -> dy/dt, got {type(field).__name__}")
+        check_field(field)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient {gradient!r} is unknown: {closest(str(gradient), GRADIENTS)}")
         if len(check_times(times_tensor(t).detach())) < 2:

@@ -5,6 +5,7 @@ the initial state of what the model gives, ``output`` reads the final state, and
 ``field(t, y, …)`` takes after t and y. A model asks for each of them once per forward pass.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,34 @@ def arguments(field: Callable[..., Any], x: Tensor) -> tuple[Tensor, ...]:
     return args
 
 
+def check_field(field: object) -> None:
+    """Raise ``TypeError`` for what is no field(t, y): no function, or one of a single argument."""
+    name = type(field).__name__
+    if not callable(field):
+        raise TypeError(f"field must be a function field(t, y) -> dy/dt, got {name}")
+    function = field.forward if isinstance(field, nn.Module) else field
+    try:
+        taken = inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, it does not say
+        return
+    try:
+        taken.bind(None, None)
+    except TypeError:
+        try:
+            taken.bind(None)
+        except TypeError:
+            return  # it wants more than t and y, which a solve may give it
+        raise TypeError(
+            f"field must be a function field(t, y); {name} takes one argument: use Autonomous(net)"
+        ) from None
+
+
 class Wrapper(nn.Module):
     """A field made of another one, ``field``, whose wishes it hands on to the model."""
 
     def __init__(self, field: Callable[..., Any]) -> None:
         super().__init__()
-        if not callable(field):
-            raise TypeError(f"field must be a function field(t, y), got {type(field).__name__}")
+        check_field(field)
         self.field = field
 
     def initial(self, x: Tensor) -> Tensor:

@@ -211,6 +211,12 @@ def test_the_dtype_is_that_of_the_data(dtype):
         ({"method": "dopri"}, ValueError, "method 'dopri' is unknown: did you mean 'dopri"),
         ({"gradient": "adjiont"}, ValueError, "gradient 'adjiont' is unknown: did you mean 'adjoint'"),
         ({"field": 3}, TypeError, r"field must be a function field\(t, y\) -> dy/dt, got int"),
+        (
+            {"field": torch.nn.Linear(2, 2)},
+            TypeError,
+            r"field\(t, y\); Linear takes one argument: use Autonomous\(net\)",
+        ),
+        ({"field": lambda y: -y}, TypeError, r"function takes one argument: use Autonomous\(net\)"),
     ],
 )
 def test_a_wrong_argument_is_named_where_the_model_is_made(arguments, kind, message):

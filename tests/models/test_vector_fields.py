@@ -11,6 +11,7 @@ from ndelib.models import (
     MLP,
     AdaptiveDepth,
     Augmented,
+    Autonomous,
     Concat,
     ConvField,
     DataControlled,
@@ -39,6 +40,7 @@ def depth():
 
 FIELDS = {
     "mlp": lambda: MLP(2, 8),
+    "autonomous": lambda: Autonomous(perceptron(2, 2, 8)),
     "depth": lambda: DepthConcat(perceptron(3, 2, 8)),
     "fourier": lambda: Galerkin(perceptron(2, 2, 8), "fourier", 3),
     "chebyshev": lambda: Galerkin(perceptron(2, 2, 8), "chebyshev", 3),
