@@ -111,6 +111,29 @@ def test_the_residual_of_a_field_in_single_precision_has_its_digits():
     assert (found - expected).abs().max() < 1e-2 < (by_hand - expected).abs().max()
 
 
+@pytest.mark.parametrize("kind", [HyperEuler, HyperMidpoint], ids=lambda kind: kind.__name__)
+def test_the_steps_are_those_of_torchdyn(kind):
+    # torchdyn is not needed for it: its numerics/solvers/hyper.py has x + base step + dt^(order + 1) hypernet(t, x),
+    # in steps from one time to the next. It has the classes HyperEuler, HyperMidpoint and HyperRungeKutta4.
+    def f(t, y):
+        return linear(t, y) * torch.cos(y) + t
+
+    def hypernet(t, x):
+        return torch.sin(x + t)
+
+    times = torch.tensor([0.3, 0.5, 0.8, 1.2], dtype=F64)
+    ours = odeint(f, Y0, times, method=kind(lambda t, y, dy: hypernet(t, y)))
+    x, states = Y0, [Y0]
+    for t, dt in zip(times[:-1], times.diff(), strict=True):
+        k1 = f(t, x)
+        if kind is HyperEuler:
+            x = x + dt * k1 + dt**2 * hypernet(t, x)
+        else:
+            x = x + dt * f(t + dt / 2, x + dt / 2 * k1) + dt**3 * hypernet(t, x)
+        states.append(x)
+    assert torch.allclose(ours, torch.stack(states), rtol=1e-13, atol=0)
+
+
 def test_losses_are_mean_squares():
     method, h = HyperEuler(leading(HyperEuler)), 0.2
     off = method.g(None, Y0, linear(None, Y0)) - method.residual(linear, Y0, 0.0, h)
