@@ -6,12 +6,13 @@ from playwright.sync_api import Page
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 # Colour contrast is by far the dearest rule: for every piece of text it asks what lies behind it, and a chapter has
-# thousands of coloured words of code. Text of the same colours, size and weight on the same ground has the same
-# contrast. So one of each kind is marked, and the rule looks at those.
+# thousands of coloured words of code. Text of the same colours, size and weight on the same ground, within text of the
+# same colour, has the same contrast. So one of each kind is marked, and the rule looks at those; kinds that were found
+# good on an earlier page are not looked at again.
 UNMARK = """() => document.querySelectorAll("[data-kind-of-text]")
     .forEach((element) => element.removeAttribute("data-kind-of-text"))"""
-MARK_KINDS_OF_TEXT = """() => {
-    const grounds = new Map(), kinds = new Set();
+MARK_KINDS_OF_TEXT = """(known) => {
+    const grounds = new Map(), kinds = new Set(known), found = [];
     const ground = (element) => {  // all that an element and those around it paint behind the text
         if (!element) return "";
         if (!grounds.has(element)) {
@@ -28,11 +29,15 @@ MARK_KINDS_OF_TEXT = """() => {
         if (!text && !element.placeholder && element.localName !== "mjx-c") continue;
         if (!element.checkVisibility({ visibilityProperty: true })) continue;
         const style = getComputedStyle(element);
-        const kind = [style.color, style.fontSize, style.fontWeight, style.textShadow, ground(element)].join();
-        if (!kinds.has(kind)) element.dataset.kindOfText = kinds.size;
+        const around = element.parentElement ? getComputedStyle(element.parentElement).color : "";
+        const look = [style.color, style.fontSize, style.fontWeight, style.textShadow, style.textDecoration, around];
+        const kind = `${element.matches("a")}/${look}/${ground(element)}`;
+        if (kinds.has(kind)) continue;
+        element.dataset.kindOfText = kinds.size;
         kinds.add(kind);
+        found.push(kind);
     }
-    return kinds.size;
+    return found;
 }"""
 
 # axe lays a grid over all that a page shows, and most of a chapter's elements are pieces of formulas, all of one make,
@@ -60,8 +65,8 @@ CUT_FORMULAS = """() => [...document.querySelectorAll('mjx-container[display="tr
     .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
     .map((formula) => formula.closest(".math").id || formula.textContent.slice(0, 80))"""
 
-# What MathJax left undone, could not read, or does not tell a screen reader; formulas in another colour than the text
-# around them; and wide formulas that the keyboard cannot scroll.
+# What MathJax left undone, could not read, or does not tell a screen reader; and formulas in another colour than the
+# text around them.
 FAULTY_FORMULAS = """() => {
     const text = (element) => (element.closest(".math") ?? element).textContent.slice(0, 80);
     const named = (what, elements) => elements.map((element) => `${what}: ${text(element)}`);
@@ -73,10 +78,13 @@ FAULTY_FORMULAS = """() => {
         ...named("not told", formulas.filter((f) => !f.querySelector("mjx-assistive-mml > math > *"))),
         ...named("coloured", [...document.querySelectorAll("mjx-c, mjx-utext")]
             .filter((glyph) => color(glyph) !== color(glyph.closest("mjx-container").parentElement))),
-        ...named("not for the keyboard", formulas.filter((formula) => formula.matches("[display], .nde-wide")
-            && formula.scrollWidth > formula.clientWidth + 1 && formula.tabIndex !== 0)),
     ];
 }"""
+
+# Formulas that are wider than their place, and that the keyboard cannot scroll.
+OUT_OF_REACH = """() => [...document.querySelectorAll("mjx-container:is([display], .nde-wide)")]
+    .filter((formula) => formula.scrollWidth > formula.clientWidth + 1 && formula.tabIndex !== 0)
+    .map((formula) => (formula.closest(".math") ?? formula).textContent.slice(0, 80))"""
 
 # Words and pictures that lie, at least in part, beside the screen, where nothing can be scrolled to show them.
 OUTSIDE = """() => {
@@ -115,12 +123,20 @@ def broken_rules(page: Page) -> list[str]:
     return _violations(page, options, "mjx-container")
 
 
-def pale_text(page: Page) -> list[str]:
-    """Return the kinds of text that do not stand out from what is behind them, or links from the text around them."""
+def pale_text(page: Page, known: set[str] | None = None) -> list[str]:
+    """Return the kinds of text that do not stand out from what is behind them, or links from the text around them.
+
+    Kinds that are ``known`` to be good are left out; good ones are added to them.
+    """
     page.evaluate(UNMARK)
-    page.evaluate(MARK_KINDS_OF_TEXT)
+    kinds = page.evaluate(MARK_KINDS_OF_TEXT, list(known or ()))
+    if not kinds:
+        return []
     options = {"runOnly": {"type": "rule", "values": COLOR_RULES}}
-    return _violations(page, options, "mjx-container, pre", {"include": [["[data-kind-of-text]"]]})
+    found = _violations(page, options, "mjx-container, pre", {"include": [["[data-kind-of-text]"]]})
+    if known is not None and not found:
+        known.update(kinds)
+    return found
 
 
 def _violations(page: Page, options: dict, blank: str, context: dict | None = None) -> list[str]:
@@ -140,6 +156,11 @@ def cut_formulas(page: Page) -> list[str]:
 def faulty_formulas(page: Page) -> list[str]:
     """Return what is wrong with formulas, other than their width."""
     return page.evaluate(FAULTY_FORMULAS)
+
+
+def formulas_out_of_reach(page: Page) -> list[str]:
+    """Return the formulas of which a part can be seen by mouse or finger only."""
+    return page.evaluate(OUT_OF_REACH)
 
 
 def pictures_without_words(page: Page) -> list[str]:
