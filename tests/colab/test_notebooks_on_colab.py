@@ -120,7 +120,12 @@ def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path, ce
     notebook.cells.insert(setup + 1, rules)
     folder.mkdir()
     before = machine.packages()
-    machine.execute(notebook, folder, allow_errors=True)
+    try:
+        machine.execute(notebook, folder, allow_errors=True)
+    except nbclient.exceptions.CellTimeoutError:
+        # Seen once in thirty runs: a cell that is stopped at a bad moment leaves a kernel that never answers. It is the
+        # fault of the stopping; a notebook that really hangs does so again.
+        machine.execute(notebook, folder, allow_errors=True)
     notebook.cells.remove(rules)
     assert not errors_of(rules)
     assert machine.packages() == before, "the notebook installed, removed or replaced packages"
