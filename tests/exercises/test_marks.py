@@ -173,6 +173,9 @@ def test_moodles_worksheet_comes_back_with_grades_and_says_whose_a_folder_is(tmp
     file = handed_in(tmp_path, "Zoë M_80_assignsubmission_file/Zoë Müller 1001.ipynb")
     found = {entry.student.id: entry for entry in entries([file], students) if entry.student and entry.submission}
     assert list(found) == ["Participant 80"]
+    # But an outer folder comes first: a student chooses the file's name, also one like a folder of Moodle's.
+    posing = handed_in(tmp_path, "1001/x_80_assignsubmission_file_.ipynb")
+    assert [e.student.id for e in entries([posing], students) if e.student and e.submission] == ["1001"]
     rows = lines(entries([file], students), {file.name: outcome(True, False, True)}, Rules(), QUESTIONS)
     write_report(tmp_path / "out", "Assignment 01", rows, QUESTIONS, new_notebook(), sheet)
     text = (tmp_path / "out" / "moodle.csv").read_text(encoding="utf-8")

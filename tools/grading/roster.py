@@ -137,13 +137,18 @@ class _Finder:
         The outermost folder that names somebody decides, since a student chooses no more than the name of the file. If
         it names several, it is not known whose the file is.
         """
-        named = [found for part in _parts(path) if (found := self._named(part))]
-        numbers = [system["number"] for part in path.split("/") if (system := MOODLE.fullmatch(part))]
-        if numbers and numbers[0] in self._by_participant:
-            named = [[self._by_participant[numbers[0]]], *named]
+        named = [found for part in plain(path).split("/") for found in self._in(part) if found]
         owners = named[0] if named else []
         others = {student.id: student for found in named[1:] for student in found if student not in owners}
         return owners, list(others.values())
+
+    def _in(self, part: str) -> list[list[Student]]:
+        """Return whom a part of a path names: by a participant's number, by a system, by a student."""
+        system = MOODLE.fullmatch(part) or _CANVAS.fullmatch(part)
+        if not system:
+            return [self._named(part)]
+        participant = self._by_participant.get(system.groupdict().get("number") or "")
+        return [[participant] if participant else [], self._named(system["system"]), self._named(system["chosen"])]
 
     def _named(self, part: str) -> list[Student]:
         """Return whose id stands in a part of a path; if nobody's, whose name, one of one word if it is all."""
@@ -162,15 +167,6 @@ def _look_up(words: list[str], between: str, table: dict[str, list[Student]]) ->
     }
     longest = [row for row in rows if not any(o != row and o[0] <= row[0] and row[1] <= o[1] for o in rows)]
     return list({student.id: student for row in longest for student in rows[row]}.values())
-
-
-def _parts(path: str) -> list[str]:
-    """Return the parts of a path that may say whose a file is, the outermost first, in one spelling."""
-    parts: list[str] = []
-    for part in plain(path).split("/"):
-        system = MOODLE.fullmatch(part) or _CANVAS.fullmatch(part)
-        parts += [system["system"], system["chosen"]] if system else [part]
-    return parts
 
 
 def _either(students: Sequence[Student]) -> str:
