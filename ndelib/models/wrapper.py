@@ -40,16 +40,16 @@ def check_field(field: object) -> None:
         taken = inspect.signature(function)
     except (TypeError, ValueError):  # written in C, it does not say
         return
+    if _can_take(taken, 1) and not _can_take(taken, 2):  # one of more than t and y may get the rest from the solve
+        raise TypeError(f"field must be a function field(t, y); {name} takes one argument: use Autonomous(net)")
+
+
+def _can_take(taken: inspect.Signature, number: int) -> bool:
     try:
-        taken.bind(None, None)
+        taken.bind(*[None] * number)
     except TypeError:
-        try:
-            taken.bind(None)
-        except TypeError:
-            return  # it wants more than t and y, which a solve may give it
-        raise TypeError(
-            f"field must be a function field(t, y); {name} takes one argument: use Autonomous(net)"
-        ) from None
+        return False
+    return True
 
 
 class Wrapper(nn.Module):

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tools.grading.results import write_whole
+from tools.grading.sheets import as_csv
 
 SAME = {"student", "file", "name", "hours late", "message", "max"}
 """What may differ without a mark being another one."""
@@ -31,9 +32,8 @@ def note_changes(folder: Path, table: str) -> int:
     ]
     if changes:
         path = folder / "changes.csv"
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(changes if path.exists() else [HEAD, *changes])
-        write_whole(path, (path.read_text(encoding="utf-8") if path.exists() else "") + text.getvalue())
+        earlier = path.read_text(encoding="utf-8") if path.exists() else as_csv([HEAD])
+        write_whole(path, earlier + as_csv(changes))
     return len(changes)
 
 

@@ -4,8 +4,6 @@ What the systems look for was read in their sources: ``mod/assign/feedback/offli
 ``mod/assign/feedback/file/importziplib.php`` of Moodle, ``lib/gradebook_importer.rb`` of Canvas.
 """
 
-import csv
-import io
 import re
 import zipfile
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.grading.roster import IDENTIFIER, MOODLE
-from tools.grading.sheets import Sheet
+from tools.grading.sheets import Sheet, as_csv
 
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -51,7 +49,7 @@ def moodle(sheet: Sheet | None, results: Sequence[Result], title: str) -> str:
     by_student = {result.student: result for result in results if result.student}
     if sheet is None or not is_worksheet(sheet):
         rows = [[one.student, one.name, one.points, one.comment] for one in by_student.values()]
-        return _csv([["ID number", "Full name", title, f"{title} (feedback)"], *rows])
+        return as_csv([["ID number", "Full name", title, f"{title} (feedback)"], *rows])
     rows = []
     for line in sheet.lines:
         row = dict(line)
@@ -62,15 +60,14 @@ def moodle(sheet: Sheet | None, results: Sequence[Result], title: str) -> str:
             if sheet.has("feedback comments"):
                 row["feedback comments"] = found.comment
         rows.append([row.get(column.strip().lower(), "") for column in sheet.head])
-    return _csv([sheet.head, *rows])
+    return as_csv([sheet.head, *rows])
 
 
 def canvas(sheet: Sheet | None, results: Sequence[Result], title: str, most: float) -> str:
     """Return the CSV for Canvas' *Grades, Import*; an exported gradebook gives its students' columns."""
     by_student = {result.student: result for result in results if result.student}
     head = list(CANVAS)
-    people = [["" if name == "ID" else one.student if name == "SIS User ID" else one.name if name == "Student" else ""
-               for name in head] for one in by_student.values()]  # fmt: skip
+    people = [[one.name, "", one.student, "", ""] for one in by_student.values()]
     marks = [one.points for one in by_student.values()]
     if sheet is not None and is_gradebook(sheet):
         last = next(place for place, column in enumerate(sheet.head) if column.strip() == "Section")
@@ -83,7 +80,7 @@ def canvas(sheet: Sheet | None, results: Sequence[Result], title: str, most: flo
         ]
         title = there[0] if there else title
     possible = ["    Points Possible", *("" for _ in head[1:]), f"{most:g}"]
-    return _csv([[*head, title], possible, *([*who, points] for who, points in zip(people, marks, strict=True))])
+    return as_csv([[*head, title], possible, *([*who, points] for who, points in zip(people, marks, strict=True))])
 
 
 def feedback_zip(path: Path, results: Sequence[Result]) -> None:
@@ -98,9 +95,3 @@ def feedback_zip(path: Path, results: Sequence[Result]) -> None:
             folder = f"{found['system'].replace('_', ' ')}_{found['number']}_{found['kind']}_/" if found else ""
             name = f"{folder}feedback.html" if found else result.page.name
             archive.writestr(zipfile.ZipInfo(name, EPOCH), result.page.read_bytes(), zipfile.ZIP_DEFLATED)
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

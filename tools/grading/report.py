@@ -1,7 +1,5 @@
 """What a graded class comes to: the table, the pages, the analysis, all in one folder."""
 
-import csv
-import io
 import re
 import unicodedata
 from collections import Counter
@@ -21,7 +19,7 @@ from tools.grading.marks import Late, Manual
 from tools.grading.pages import Marks, class_report, feedback, in_points
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
-from tools.grading.sheets import Sheet
+from tools.grading.sheets import Sheet, as_csv
 from tools.grading.similarity import similar
 from tools.grading.text import visible
 
@@ -76,17 +74,17 @@ class Line:
     def attention(self) -> str:
         """Return why a lecturer should look at the submission, or nothing."""
         status = self.outcome["status"]
-        reasons = [status] if status not in ("graded", "missing") else []
-        reasons += [*self.entry.notes, *self.outcome["undone"], *self.outcome["errors"][:1]]
-        return "; ".join(reasons)
+        return "; ".join([*([status] if status not in ("graded", "missing") else []), *self._first_things])
 
     @property
     def message(self) -> str:
         """Return the first things to know about the submission: what cost an answer, and the first error."""
-        notes = [*self.entry.notes, *self.outcome["undone"], *self.outcome["errors"][:1]]
-        if self.entry.earlier:
-            notes.append(f"{len(self.entry.earlier)} earlier or other files are not counted")
-        return "; ".join(notes)
+        count = len(self.entry.earlier)
+        return "; ".join([*self._first_things, *([f"{count} earlier or other files are not counted"] if count else [])])
+
+    @property
+    def _first_things(self) -> list[str]:
+        return [*self.entry.notes, *self.outcome["undone"], *self.outcome["errors"][:1]]
 
 
 def label(entry: Entry) -> str:
@@ -122,13 +120,10 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
     """Return the CSV of the class: one line a student, or a file that belongs to none."""
     total = sum(question["points"] for question in questions)
     names = [question["name"] for question in questions]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    extra = ["bonus", "late"]
-    writer.writerow(["student", "name", "file", "status", "hours late", "total", "max", *names, *extra, "message"])
+    found = [["student", "name", "file", "status", "hours late", "total", "max", *names, "bonus", "late", "message"]]
     for row in rows:
         student, submission = row.entry.student, row.entry.submission
-        writer.writerow(
+        found.append(
             [
                 *(_cell(part) for part in (student.id if student else "", student.name if student else "")),
                 _cell(submission.name if submission else ""),
@@ -142,7 +137,7 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
                 _cell(row.message),
             ]
         )
-    return text.getvalue()
+    return as_csv(found)
 
 
 def _number(points: float | None) -> str:
@@ -191,11 +186,8 @@ def write_report(
         row.label: row.entry.submission.cells for row in rows if row.entry.submission and row.entry.submission.cells
     }
     pairs = similar(code, given)
-    list_of_pairs = io.StringIO()
-    writer = csv.writer(list_of_pairs, lineterminator="\n")
-    writer.writerow(["first", "second", "shared", "fingerprints"])
-    writer.writerows([_cell(p.first), _cell(p.second), f"{p.share:.3f}", p.shared] for p in pairs)
-    write_whole(folder / "similarity.csv", list_of_pairs.getvalue())
+    listed = [[_cell(p.first), _cell(p.second), f"{p.share:.3f}", p.shared] for p in pairs]
+    write_whole(folder / "similarity.csv", as_csv([["first", "second", "shared", "fingerprints"], *listed]))
     items = analyse({row.label: row.outcome for row in rows}, questions)
     links = {row.label: f"feedback/{page.name}" for row, page in zip(rows, pages, strict=True)}
     attention = {row.label: row.attention for row in rows if row.attention}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def read_sheet(path: Path) -> Sheet:
         raise Problem(f"{path} is no CSV file: {error}") from None
     head = rows[0] if rows else []
     return Sheet(head, [{_key(name): cell for name, cell in zip(head, row, strict=False)} for row in rows[1:]])
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as the text of a CSV file, the same on every system."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _key(column: str) -> str:
