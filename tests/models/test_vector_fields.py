@@ -327,3 +327,9 @@ def test_a_parameter_behind_args_and_in_the_field_gets_its_gradient_once(gradien
     y = odeint(f, y0, [0.0, 1.0], args=(f.k**2,), gradient=gradient, **TIGHT)[-1]  # y = exp(-k²)
     y.sum().backward()
     assert f.k.grad.item() == pytest.approx(-1.4 * math.exp(-0.49), rel=1e-6)
+
+
+def test_an_autonomous_field_is_its_network_at_any_time():
+    net = seeded(lambda: perceptron(2, 2, 8))
+    for t in (T, 5.0):
+        torch.testing.assert_close(Autonomous(net)(t, X), net(X), rtol=0, atol=0)
