@@ -49,10 +49,7 @@ def lipschitz_bound(net: nn.Module | Iterable[nn.Module], *, method: str = "best
         return _steepness(weights, slopes)[0]
     if method != "best":
         raise ValueError(f'method must be "product", "averaged", "directions" or "best", got {method!r}')
-    bounds = [_product(weights, slopes), _averaged(weights, slopes)]
-    if _is_planar(weights):
-        bounds.append(_steepness(weights, slopes)[0])
-    return min(bounds)
+    return _best(weights, slopes)
 
 
 def one_sided_bound(net: nn.Module | Iterable[nn.Module]) -> float:
@@ -84,7 +81,7 @@ def one_sided_bound(net: nn.Module | Iterable[nn.Module]) -> float:
         )
     if len(weights) == 1:
         return logarithmic_norm(weights[0]).item()
-    bounds = [lipschitz_bound(net)]
+    bounds = [_best(weights, slopes)]
     if len(weights) == 2:
         (first, last), ((low, high),) = weights, slopes
         middle, spread = (low + high) / 2, (high - low) / 2
@@ -229,6 +226,13 @@ def _averaged(weights: list[Tensor], slopes: list[tuple[float, float]]) -> float
             total += upto[i] * factor * _norm(block)
         upto.append(spreads[j] * total)
     return upto[-1]
+
+
+def _best(weights: list[Tensor], slopes: list[tuple[float, float]]) -> float:
+    bounds = [_product(weights, slopes), _averaged(weights, slopes)]
+    if _is_planar(weights):
+        bounds.append(_steepness(weights, slopes)[0])
+    return min(bounds)
 
 
 def _is_planar(weights: list[Tensor]) -> bool:
