@@ -271,3 +271,13 @@ def test_the_dimension_of_kaplan_and_yorke(exponents, dimension):
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.ones(3, dtype=torch.float64))
+
+
+def test_any_method_of_odeint_will_do():
+    start = torch.ones(3, dtype=torch.float64)
+    reference = lyapunov_spectrum(Lorenz(), start, 2.0, step_size=0.002).exponents
+    adaptive = lyapunov_spectrum(Lorenz(), start, 2.0, method="dopri5", rtol=1e-9, atol=1e-9).exponents
+    assert torch.allclose(reference, adaptive, atol=1e-6)
+    assert torch.allclose(
+        reference, lyapunov_spectrum(Lorenz(), start, 2.0, rtol=1e-3).exponents, atol=1e-4
+    )  # rk4: steps of 0.01
