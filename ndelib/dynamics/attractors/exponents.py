@@ -79,7 +79,7 @@ def lyapunov_spectrum(
     Args:
         f: the vector field ``f(t, y)``, called on states (*, d). If it has ``f.jacobian(t, y)``, as the known systems
             do, that is used; otherwise autograd.
-        y0: one start (d,) or a batch (*, d). Take float64.
+        y0: one start (d,) or a batch (*, d), which broadcasts with the parameters of f. Take float64.
         duration: the length of the run after the transient.
         transient: the time that states and tangent vectors get to settle.
         count: how many exponents, k; all d if ``None``.
@@ -103,7 +103,9 @@ def lyapunov_spectrum(
     """
     if y0.ndim == 0:
         raise ValueError("y0 must be a start (d,) or a batch (*, d), got a single number: use y0[None]")
-    k = _count(y0.shape[-1], count)
+    with torch.no_grad():
+        y, d = starts(lambda y: f(torch.zeros((), dtype=y.dtype, device=y.device), y), y0, y0.shape[-1], ("f", "y0"))
+    k = _count(d, count)
     if not (duration > 0 and transient >= 0 and interval > 0):
         raise ValueError(
             f"duration and interval must be positive and transient not negative; "
@@ -124,7 +126,7 @@ def lyapunov_spectrum(
     times += [transient + i * h for i in range(length * BLOCKS + 1)]
     logs = []
     with torch.no_grad():
-        Y = torch.cat([y0[..., None], _first_frame(y0, k)], dim=-1)
+        Y = torch.cat([y[..., None], _first_frame(y, k)], dim=-1)
         for t, t1 in pairwise(times):
             Y = odeint(field, Y, [t, t1], method=method, **options)[-1]
             Q, R = torch.linalg.qr(Y[..., 1:])
