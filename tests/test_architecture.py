@@ -35,6 +35,13 @@ FLOORS = {
         {"events", "stochastic", "controlled"},
         {"odeint", "solve_ivp"},
     ],
+    "ndelib.dynamics": [
+        {"classification", "fixed_points", "frozen", "linearisation", "lipschitz", "lyapunov", "zeros"},
+        {"systems"},
+        {"attractors"},
+        {"continuation"},
+        {"nonsmooth"},
+    ],
     "ndelib.models": [
         {"wrapper"},
         {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},

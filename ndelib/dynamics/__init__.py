@@ -1,5 +1,21 @@
-"""Dynamical systems: where a vector field stands still, what its flow does there, and how fast solutions can part."""
+"""Dynamical systems: where a field stands still and what its flow does there; where orbits end, and how they part.
 
+Known systems to try it on, flows and maps, are in ``FLOWS`` and ``MAPS``.
+"""
+
+from ndelib.dynamics.attractors import (
+    Basins,
+    BoxDimension,
+    LyapunovSpectrum,
+    OmegaLimitSets,
+    UncertaintyExponent,
+    basins,
+    box_dimension,
+    lyapunov_spectrum,
+    map_lyapunov_spectrum,
+    omega_limit_sets,
+    uncertainty_exponent,
+)
 from ndelib.dynamics.classification import classify
 from ndelib.dynamics.fixed_points import FixedPoint, fixed_points
 from ndelib.dynamics.linearisation import jacobian
@@ -11,11 +27,64 @@ from ndelib.dynamics.lyapunov import (
     lyapunov_equation,
     prove_decrease,
 )
+from ndelib.dynamics.systems import (
+    FLOWS,
+    MAPS,
+    BogdanovTakens,
+    Brusselator,
+    CircleMap,
+    DelayedLogisticMap,
+    Duffing,
+    FitzHughNagumo,
+    Flow,
+    HenonMap,
+    Homoclinic,
+    HopfNormalForm,
+    LogisticMap,
+    Lorenz,
+    LotkaVolterra,
+    Map,
+    Rossler,
+    SigmoidMap,
+    StandardMap,
+    StepMap,
+    TentMap,
+    VanDerPol,
+)
 
 __all__ = [
+    "FLOWS",
+    "MAPS",
+    "Basins",
+    "BogdanovTakens",
+    "BoxDimension",
+    "Brusselator",
+    "CircleMap",
     "DecreaseProof",
+    "DelayedLogisticMap",
+    "Duffing",
+    "FitzHughNagumo",
     "FixedPoint",
+    "Flow",
+    "HenonMap",
+    "Homoclinic",
+    "HopfNormalForm",
+    "LogisticMap",
+    "Lorenz",
+    "LotkaVolterra",
     "LyapunovCheck",
+    "LyapunovSpectrum",
+    "Map",
+    "OmegaLimitSets",
+    "Rossler",
+    "SigmoidMap",
+    "StandardMap",
+    "StepMap",
+    "TentMap",
+    "UncertaintyExponent",
+    "VanDerPol",
+    "basins",
+    "box_dimension",
     "check_lyapunov",
     "classify",
     "curvature_bound",
@@ -24,6 +93,10 @@ __all__ = [
     "lipschitz_bound",
     "logarithmic_norm",
     "lyapunov_equation",
+    "lyapunov_spectrum",
+    "map_lyapunov_spectrum",
+    "omega_limit_sets",
     "one_sided_bound",
     "prove_decrease",
+    "uncertainty_exponent",
 ]
