@@ -90,9 +90,9 @@ def where_manifolds_meet(f, saddle, sides, bracket):
 
 @pytest.fixture(scope="module")
 def loop_branch():
-    """Orbits of Strogatz's example from their Hopf point to a period of 28."""
+    """Orbits of Strogatz's example from their Hopf point to a period of 23."""
     branch = continuation(loop, vector(1.0, 0.0), -1.5, p_range=(-1.5, 0), step=0.3, stop_at="hopf")
-    return orbit_continuation(loop, branch.points[0], p_range=(-2, 0), step=0.8, max_period=28)
+    return orbit_continuation(loop, branch.points[0], p_range=(-2, 0), step=1.5, max_period=23)
 
 
 def test_van_der_pol_s_period_and_multiplier():
@@ -186,7 +186,7 @@ def test_bogdanov_takens_homoclinic_orbits_follow_their_law():
         branch = continuation(f, vector(0.0, 0.0), -0.05, p_range=(-0.1, 0.1), step=0.1, stop_at="hopf")
         assert abs(branch.points[0].p) < 1e-10
         orbits = orbit_continuation(
-            f, branch.points[0], p_range=(-0.5, 0.1), step=1.0, max_period=20 / abs(beta_2) ** 0.5
+            f, branch.points[0], p_range=(-0.5, 0.1), step=1.0, max_period=17 / abs(beta_2) ** 0.5
         )
         limit = homoclinic_limit(orbits)
 
