@@ -1,21 +1,21 @@
 """An equilibrium that meets the boundary of two linear fields as a parameter passes through zero: what becomes of it.
 
 ẏ = A₁y + μb where c·y < 0, ẏ = A₂y + μb where c·y ≥ 0. If y(t) solves the system for μ = 1, then μy(t) solves it for
-every μ > 0 (the side is that of c·y, which a positive factor does not change): all sizes are proportional to |μ|, all
-periods and exponents depend on its sign only, and μ = ±1 stand for all μ.
+every μ > 0 (a positive factor does not change the side): all sizes are proportional to |μ|, periods and exponents depend
+on its sign only, and μ = ±1 stand for all μ.
 
-**Equilibria.** y∓ = −μA∓⁻¹b exist on their own sides if −μ cᵀA₁⁻¹b < 0 and −μ cᵀA₂⁻¹b > 0. So if cᵀA₁⁻¹b and cᵀA₂⁻¹b have
-one sign, one of them exists for each sign of μ (*persistence*), and if not, both for one sign and none for the other (a
-*non-smooth fold*). For a continuous field, A₂ = A₁ + qcᵀ, the matrix determinant lemma gives det A₂ = det A₁ · (1 +
-cᵀA₁⁻¹q) and the Sherman–Morrison formula cᵀA₂⁻¹b = cᵀA₁⁻¹b / (1 + cᵀA₁⁻¹q): the sign of det A₁ det A₂ decides, whatever
-b. This is Feigin's criterion in the form of di Bernardo et al. (2008), section 5.
+**Equilibria.** −μA₁⁻¹b and −μA₂⁻¹b exist on their own sides if −μ cᵀA₁⁻¹b < 0 and −μ cᵀA₂⁻¹b > 0. So if cᵀA₁⁻¹b and
+cᵀA₂⁻¹b have one sign, one of them exists for each sign of μ (*persistence*), and if not, both for one sign and none for
+the other (a *non-smooth fold*). For a continuous field, A₂ = A₁ + qcᵀ, the matrix determinant lemma gives det A₂ =
+det A₁ (1 + cᵀA₁⁻¹q) and the Sherman–Morrison formula cᵀA₂⁻¹b = cᵀA₁⁻¹b / (1 + cᵀA₁⁻¹q): the sign of det A₁ det A₂
+decides, whatever b. This is Feigin's criterion in the form of di Bernardo et al. (2008), chapter 5.
 
-**Cycles in the plane**, continuous fields with persistence. Where both traces have one sign there is none (Bendixson).
-Where they differ, there is at most one (Freire, Ponce, Rodrigo & Torres 1998). Half a turn of a focus λ ± iω multiplies
-the distance by exp(πλ/ω), so that far from the equilibrium a turn multiplies by exp(πΛ), Λ = λ₁/ω₁ + λ₂/ω₂. If the
-unstable equilibrium is a focus and Λ < 0, or the stable one a node (no half turn of it grows), an attracting cycle
-surrounds it; if the stable equilibrium is a focus and Λ > 0, or the unstable one a node, a repelling cycle surrounds the
-stable one (time reversed). Two nodes turn nothing around. See also Simpson & Meiss, *Phys. Lett. A* 371 (2007).
+**Cycles in the plane**, for continuous fields with persistence. Where both traces have one sign there is none
+(Bendixson). Where they differ, there is at most one (Freire, Ponce, Rodrigo & Torres 1998). Half a turn of a focus
+λ ± iω multiplies the distance by exp(πλ/ω), so far from the equilibrium a turn multiplies it by exp(πΛ) with Λ = λ₁/ω₁ +
+λ₂/ω₂. If the unstable equilibrium is a focus, and Λ < 0 or the stable one is a node, an attracting cycle surrounds it. If
+the stable equilibrium is a focus, and Λ > 0 or the unstable one is a node, a repelling cycle surrounds the stable one:
+the same with time reversed. Two nodes turn nothing around. See also Simpson & Meiss, *Phys. Lett. A* 371 (2007).
 """
 
 from dataclasses import dataclass
@@ -90,8 +90,8 @@ class BoundaryEquilibrium:
     def scenario(self) -> Scenario:
         """Say which equilibria exist for each sign of μ, and in the plane whether a limit cycle is born.
 
-        For a field that jumps (:attr:`continuous` is false) only the equilibria of the two fields are counted, not those
-        of the sliding field. Raises ``ValueError`` where a criterion degenerates: a singular matrix, or c·A⁻¹b = 0.
+        For a field that jumps (:attr:`continuous` is false) only the equilibria of the two fields are counted, not
+        those of the sliding field. Raises ``ValueError`` where a criterion degenerates: a singular matrix, or c·A⁻¹b = 0.
         """
         points = {mu: self.equilibria(mu) for mu in (-1, 1)}
         for point, name in zip(points[1], ("A1", "A2"), strict=True):

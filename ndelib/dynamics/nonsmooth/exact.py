@@ -18,7 +18,8 @@ from ndelib.solvers.events.events import find_root
 DEGREE = 18
 LOOK = 64
 """How many grid points are looked at together."""
-BLUR = 64 * np.finfo(np.float64).eps
+EPS = float(np.finfo(np.float64).eps)
+BLUR = 64 * EPS
 
 
 class Zone:
@@ -102,13 +103,13 @@ class Zone:
             b = a[1:] * np.arange(1, len(a))
             if not horner(b, 0.0) < 0 < horner(b, end):
                 return None
-            end = find_root(lambda t: horner(b, t), 0.0, horner(b, 0.0), end, horner(b, end), 1e-16 * self.h)
+            end = find_root(lambda t: horner(b, t), 0.0, horner(b, 0.0), end, horner(b, end), EPS * self.h)
         first, last = horner(a, 0.0), horner(a, end)
         if last > 0:
             return None
         if first <= 0:
             return 0.0
-        return find_root(lambda t: horner(a, t), 0.0, first, end, last, 1e-16 * self.h)
+        return find_root(lambda t: horner(a, t), 0.0, first, end, last, EPS * self.h)
 
 
 def horner(a: np.ndarray, t: float) -> float:
@@ -239,6 +240,7 @@ def first_side(zones: Mapping[int, Zone], z: np.ndarray, default: int | None) ->
                 break
     if default is None:
         raise ValueError(
-            f"from y = {z[:-1].tolist()}, on the boundary, no field leads to its own side: it slides, or rests. Use solve"
+            f"from y = {z[:-1].tolist()}, on the boundary, no field leads to its own side: it "
+            "slides, or rests. Use solve"
         )
     return default

@@ -117,7 +117,9 @@ def spectrum_from_logs(logs: Tensor, times: Tensor, y: Tensor, meetings: int, bl
     """Return exponents and errors from the growth of each stretch, (n, k), and how long it took, (n,)."""
     exponents = logs.sum(0) / times.sum()
     parts = min(blocks, len(logs))
-    means = torch.stack([a.sum(0) / b.sum() for a, b in zip(logs.tensor_split(parts), times.tensor_split(parts))])
+    means = torch.stack(
+        [a.sum(0) / b.sum() for a, b in zip(logs.tensor_split(parts), times.tensor_split(parts), strict=True)]
+    )
     error = means.std(0) / math.sqrt(parts) if parts > 1 else torch.full_like(exponents, math.nan)
     order = exponents.argsort(descending=True)
     return NonsmoothSpectrum(exponents[order], error[order], y, meetings)

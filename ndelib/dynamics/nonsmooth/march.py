@@ -195,8 +195,8 @@ def march(
             break
         if len(met) >= max_events:
             raise SolverError(
-                f"more than max_events = {max_events} meetings with the surface up to t = {now:.10g}: raise max_events, "
-                "or solve over a shorter time",
+                f"more than max_events = {max_events} meetings with the surface up to t = {now:.10g}: raise "
+                "max_events, or solve over a shorter time",
                 t=now,
                 h=now - t,
             )

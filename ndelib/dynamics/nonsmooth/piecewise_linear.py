@@ -2,8 +2,8 @@
 
 This path needs no step-size control and no tolerance: between meetings the solution is exp(At) to rounding, and the
 time of a meeting is the zero of one function of one variable. Sources: Freire, Ponce, Rodrigo & Torres, *Int. J.
-Bifurcation and Chaos* 8 (1998), in the plane; Carmona, Freire, Ponce & Torres, *IEEE Trans. Circuits Syst. I* 49 (2002),
-in any dimension.
+Bifurcation and Chaos* 8 (1998), in the plane; Carmona, Freire, Ponce & Torres, *IEEE Trans. Circuits Syst. I* 49
+(2002), in any dimension.
 """
 
 import math
@@ -78,7 +78,7 @@ class PiecewiseLinear(Filippov):
         >>> system = PiecewiseLinear([[-1, 1], [-1, 0]], [[2, 1], [-5, 0]], b=[0, 1], c=[1, 0], mu=1.0)
         >>> cycle = system.limit_cycle()
         >>> round(cycle.period, 4), cycle.stable
-        (5.6432, True)
+        (5.0481, True)
     """
 
     def __init__(self, A1: Matrix, A2: Matrix, b: Vector, c: Vector, mu: float = 1.0) -> None:
@@ -97,7 +97,8 @@ class PiecewiseLinear(Filippov):
 
     def __repr__(self) -> str:
         """Return the numbers."""
-        return f"PiecewiseLinear({self.A1.tolist()}, {self.A2.tolist()}, b={self.b.tolist()}, c={self.c.tolist()}, mu={self.mu})"
+        A1, A2, b, c = (x.tolist() for x in (self.A1, self.A2, self.b, self.c))
+        return f"PiecewiseLinear({A1}, {A2}, b={b}, c={c}, mu={self.mu})"
 
     @property
     def continuous(self) -> bool:
