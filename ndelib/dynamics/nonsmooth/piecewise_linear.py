@@ -75,7 +75,8 @@ class PiecewiseLinear(Filippov):
 
     Example:
         >>> from ndelib.dynamics import PiecewiseLinear
-        >>> system = PiecewiseLinear([[-1, 1], [-1, 0]], [[2, 1], [-5, 0]], b=[0, 1], c=[1, 0], mu=1.0)
+        >>> A1, A2 = [[-1, 1], [-1, 0]], [[2, 1], [-5, 0]]
+        >>> system = PiecewiseLinear(A1, A2, b=[0, 1], c=[1, 0], mu=1.0)
         >>> cycle = system.limit_cycle()
         >>> round(cycle.period, 4), cycle.stable
         (5.0481, True)

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from ndelib.dynamics import BoundaryEquilibrium
 
 PLANAR = {"A1": [[-1, 1], [-1, 0]], "A2": [[2, 1], [-5, 0]], "b": [0, 1], "c": [1, 0]}
 SIZE = 1e6
+EXAMPLES = 100
 entry = st.floats(-3, 3).map(lambda x: round(x, 2))
 
 
@@ -24,7 +25,7 @@ def numbers(draw, low, high):
     return draw(st.floats(low, high).map(lambda x: round(x, 2)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(st.integers(2, 4), st.data())
 def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, data):
     draw = lambda n: np.array(data.draw(st.lists(entry, min_size=n, max_size=n)))  # noqa: E731
@@ -32,7 +33,7 @@ def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, 
     A2 = A1 + np.outer(q, c)
     dets = np.linalg.det(A1), np.linalg.det(A2)
     if min(map(abs, dets)) < 1e-2 or abs(np.outer(q, c)).max() == 0 or abs(c @ np.linalg.solve(A1, b)) < 1e-6:
-        return
+        reject()
     family = BoundaryEquilibrium(A1, A2, b, c)
     assert family.continuous
     scenario = family.scenario()
@@ -53,14 +54,14 @@ def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, 
 def settles(family, mu, start):
     """Return where a solution ends: "rest", "cycle" or "infinity"."""
     system = family.at(mu)
-    orbit = system.orbit(start, 1500, largest=1e6 * SIZE)
+    orbit = system.orbit(start, 700, largest=1e6 * SIZE)
     if orbit.escaped:
         return "infinity"
-    late = orbit.sol(torch.linspace(1450, 1500, 101, dtype=torch.float64))
+    late = orbit.sol(torch.linspace(650, 700, 101, dtype=torch.float64))
     return "rest" if (late - late[-1]).abs().max() <= 1e-6 * (1 + late.abs().max()) else "cycle"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_planar_cycles_are_born_as_the_criterion_says(data):
     """Foci and nodes with traces of both signs, followed from near the equilibrium and from far away."""
@@ -69,10 +70,8 @@ def test_planar_cycles_are_born_as_the_criterion_says(data):
     focus = [t * t < 4 * d for t, d in ((t1, d1), (t2, d2))]
     ratio = [t / math.sqrt(4 * d - t * t) if f else 0.0 for t, d, f in zip((t1, t2), (d1, d2), focus, strict=True)]
     # Close to a degenerate case convergence takes longer than the solve; half a turn multiplies by 1e-4 … 1e4.
-    if min(abs(t1), abs(t2)) < 0.2 or (all(focus) and abs(sum(ratio)) < 0.1):
-        return
-    if any(abs(t * t - 4 * d) < 1 for t, d in ((t1, d1), (t2, d2))):
-        return
+    assume(min(abs(t1), abs(t2)) > 0.2 and not (all(focus) and abs(sum(ratio)) < 0.2))
+    assume(all(abs(t * t - 4 * d) > 1 for t, d in ((t1, d1), (t2, d2))))
     family = liénard(t1, d1, t2, d2)
     scenario = family.scenario()
     for mu in (-1.0, 1.0):
