@@ -173,7 +173,9 @@ def march(
     if mode is None:
         mode = int(system.region(values(y0))) or system.mode_at(values(y0), start, way, repelling)
     track = Track(z, start, mode, wanted, way)
-    t, parts, met = start, [], []
+    t = start
+    parts: list[Part] = []
+    met: list[SurfaceEvent] = []
     fields = {MINUS: system.f_minus, ON: sliding(system), PLUS: system.f_plus}
     while way * t < way * end:
         place = placer(system, phase) if mode == ON else keep
