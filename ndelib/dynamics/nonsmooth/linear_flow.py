@@ -49,6 +49,8 @@ def fundamental_matrix(
         repelling: as in :meth:`Filippov.solve`.
         **options: those of :func:`ndelib.odeint`.
 
+    From a start that slides it is the derivative along the surface: a start beside it is on it at once.
+
     Example:
         >>> import torch
         >>> from ndelib.dynamics import Filippov, fundamental_matrix
