@@ -71,7 +71,8 @@ def trajectories(x: Any, t: Any = None, x_dot: Any = None, u: Any = None) -> lis
             raise ValueError(f"x is a list of {count} trajectories, so {name} must be a list of {count}, got {got}")
         else:
             parts[name] = value
-    found = [_one(*row, f"[{i}]") for i, row in enumerate(zip(*parts.values(), strict=True))]
+    rows = zip(parts["x"], parts["t"], parts["x_dot"], parts["u"], strict=True)
+    found = [_one(*row, index=f"[{i}]") for i, row in enumerate(rows)]
     for name in ("x", "u"):
         widths = [0 if getattr(part, name) is None else getattr(part, name).shape[1] for part in found]
         if len(set(widths)) > 1:
@@ -93,17 +94,20 @@ def _one(x: Any, t: Any, x_dot: Any, u: Any, index: str) -> Trajectory:
     return Trajectory(states, times_of(t, n, f"t{index}", f"x{index}", states.device), controls, slopes)
 
 
+def numbers(value: Any, name: str, what: str = "numbers") -> Tensor:
+    """Return ``value`` as a tensor of float64 that nobody else has; ``what`` it must be is said by the error."""
+    given = value.detach() if isinstance(value, Tensor) else np.asarray(value)
+    if not isinstance(given, Tensor) and given.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be {what}, got {type(value).__name__}")
+    is_complex = given.is_complex() if isinstance(given, Tensor) else given.dtype.kind == "c"
+    if is_complex:
+        raise TypeError(f"{name} is complex: give its real and its imaginary part as two variables")
+    return given.to(torch.float64) if isinstance(given, Tensor) else torch.tensor(given.astype(np.float64))
+
+
 def matrix(value: Any, name: str) -> Tensor:
     """Return ``value`` as a matrix (samples, variables) in float64; a vector is one variable."""
-    try:
-        result = torch.as_tensor(value).detach()
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(
-            f"{name} must be an array of numbers, (samples, variables), got {type(value).__name__}"
-        ) from None
-    if result.is_complex():
-        raise TypeError(f"{name} is complex: give its real and its imaginary part as two variables")
-    result = result.to(torch.float64)
+    result = numbers(value, name, "an array of numbers, (samples, variables)")
     if result.ndim == 1:
         result = result[:, None]
     if result.ndim != 2:
@@ -127,10 +131,7 @@ def times_of(t: Any, n: int, name: str, other: str, device: torch.device) -> Ten
     """Return the times of ``n`` samples as a tensor (n,), a step as a float, and ``None`` as it is."""
     if t is None:
         return None
-    try:
-        result = torch.as_tensor(t, dtype=torch.float64, device=device).detach()
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be a step or an array of times, got {type(t).__name__}") from None
+    result = numbers(t, name, "a step or an array of times").to(device)
     if result.ndim == 0:
         step = float(result)
         if not 0 < step < float("inf"):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ndelib.discovery.data import like
+from ndelib.discovery.data import like, numbers
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import LeastSquares, compress
 from ndelib.discovery.optimizers import Optimizer
@@ -83,7 +83,7 @@ class EnsembleOptimizer(Estimator):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit many times, to terms ``X``, (samples, terms), and ``y``, (samples, targets)."""
-        terms, targets = (torch.as_tensor(value).detach().to(torch.float64) for value in (X, y))
+        terms, targets = numbers(X, "X"), numbers(y, "y")
         targets = targets.reshape(len(targets), -1)
         p = terms.shape[1]
         if self.library_ensemble and self.n_candidates_to_drop >= p:

@@ -87,6 +87,10 @@ class ImplicitSINDy(SINDy):
 
     def _fraction(self, terms: Tensor, slope: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return the coefficients of N and D, (p,) each, for variable number ``k``."""
+        if not slope.any():
+            raise ValueError(
+                f"{self.feature_names_[k]} does not change: give it to u as an input, and leave it out of x"
+            )
         relations = compress(torch.cat([terms, -slope[:, None] * terms], dim=1), slope[:, None])
         lengths = relations.lengths()
         A = relations.A / lengths
@@ -95,8 +99,8 @@ class ImplicitSINDy(SINDy):
             """Return how wrong ẋ = N/D is, relative to the size of ẋ; infinite where D is or has a zero."""
             N, D = (relation / lengths).split(terms.shape[1])
             under = terms @ D
-            missed = (terms @ N / under - slope).norm() / slope.norm().clamp(min=1e-300)
-            return missed.clamp(min=ROUNDING).item() if (under != 0).all() else math.inf
+            missed = (terms @ N / under - slope).norm() / slope.norm()
+            return missed.clamp(min=ROUNDING).item() if N.any() and (under != 0).all() else math.inf
 
         def made_by(support: Tensor, j: int, regress: Callable[[LeastSquares], Tensor]) -> Tensor:
             """Return the relation between term ``j`` and others of the ``support``."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ndelib.discovery.data import like
+from ndelib.discovery.data import like, numbers
 from ndelib.discovery.estimator import Estimator
 
 
@@ -49,7 +49,7 @@ class FeatureLibrary(Estimator):
     def transform(self, x: Any) -> Any:
         """Return Θ(x), (*, d) -> (*, p), as a tensor for a tensor and else as an array."""
         self._check_fitted("n_features_in_")
-        variables = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x), dtype=torch.float64)
+        variables = x if isinstance(x, Tensor) else numbers(x, "x")
         if variables.shape[-1] != self.n_features_in_:
             raise ValueError(f"x has {variables.shape[-1]} variables; the library was fitted to {self.n_features_in_}")
         return like(self.columns(variables.movedim(-1, 0)).movedim(0, -1), x)

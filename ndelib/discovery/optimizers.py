@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ndelib.discovery.data import like
+from ndelib.discovery.data import like, numbers
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import LeastSquares, compress
 
@@ -49,7 +49,7 @@ class Optimizer(Estimator):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Find ``coef_`` for terms ``X``, (samples, terms), and ``y``, (samples,) or (samples, targets)."""
-        terms, targets = (torch.as_tensor(value).detach().to(torch.float64) for value in (X, y))
+        terms, targets = numbers(X, "X"), numbers(y, "y")
         self.coef_ = like(self.fit_problem(compress(terms, targets.reshape(len(targets), -1))), X)
         return self
 

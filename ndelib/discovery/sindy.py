@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ndelib.adjoints.odeint import odeint
 from ndelib.discovery import text
-from ndelib.discovery.data import Trajectory, is_several, like, trajectories
+from ndelib.discovery.data import Trajectory, is_several, like, numbers, trajectories
 from ndelib.discovery.derivatives import FiniteDifference
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import LeastSquares, compress
@@ -37,8 +36,7 @@ class SINDy(Estimator):
         feature_names: the names of the variables, and then of the inputs; x0, x1, …, u0, … without it.
 
     Example:
-        >>> import numpy as np
-        >>> from ndelib.discovery import SINDy
+        >>>         >>> from ndelib.discovery import SINDy
         >>> t = np.linspace(-4, 4, 801)
         >>> x = 1 / (1 + np.exp(-t))  # the logistic curve
         >>> model = SINDy(feature_names=["x"]).fit(x, t)
@@ -277,12 +275,12 @@ class SINDy(Estimator):
             options: of :func:`ndelib.odeint`; without them ``method="dopri8"``, ``rtol=1e-9``, ``atol=1e-9``.
         """
         self._check_fitted("coef_")
-        start = torch.as_tensor(np.asarray(x0) if isinstance(x0, (list, tuple)) else x0).detach().to(torch.float64)
+        start = numbers(x0, "x0")
         if start.ndim == 0 or start.shape[-1] != self.n_features_in_:
             raise ValueError(
                 f"x0 must be ({self.n_features_in_},), one number for each variable, got {tuple(start.shape)}"
             )
-        times = torch.as_tensor(t, dtype=torch.float64).detach()
+        times = numbers(t, "t")
         if times.ndim != 1:
             raise ValueError(f"t must be the times at which to give the state, (T,), got {tuple(times.shape)}")
         if self.n_control_features_ == 0:
@@ -292,14 +290,14 @@ class SINDy(Estimator):
         else:
             given = u if callable(u) else _linear(times, self._samples(u, times))
             field = lambda time, y: self.field(time, y, given)  # noqa: E731
-        options = {"method": "dopri8", "rtol": 1e-9, "atol": 1e-9} | options
+        how: Any = {"method": "dopri8", "rtol": 1e-9, "atol": 1e-9} | options
         with torch.no_grad():
-            return like(odeint(field, start, times, **options), x0)
+            return like(odeint(field, start, times, **how), x0)
 
     def _samples(self, u: Any, times: Tensor) -> Tensor:
         if u is None:
             raise TypeError("u is missing: the model was fitted with inputs")
-        values = torch.as_tensor(u).to(torch.float64)
+        values = numbers(u, "u")
         values = values[:, None] if values.ndim == 1 else values
         if values.shape != (len(times), self.n_control_features_):
             raise ValueError(

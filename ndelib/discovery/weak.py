@@ -17,13 +17,17 @@ from ndelib.discovery.data import Trajectory
 from ndelib.discovery.libraries import FeatureLibrary
 from ndelib.discovery.sindy import SINDy
 
+LARGEST = 10**7
+"""How many numbers of windows are in memory at once."""
+
 
 class WeakSINDy(SINDy):
     """SINDy in weak form, with the bumps φ = (1 − s²)^p, s = (t − c)/H, on windows spread evenly over each trajectory.
 
-    In the integrals x and the terms are taken to be linear between samples, and φ as it is. Each side then has an error
-    of O(h²), but on even times these are equal, and the equation's is O(h⁴). Independent noise of size σ in x becomes
-    noise of size about σ √h / H^(3/2) in a row, instead of σ/h in a difference.
+    In the integrals x and the terms are linear between samples, and φ is as it is. Each integral then has an error of
+    O(h²). On even times the two sides have the same: what the sums say is the equation with φ smoothed over a step, and
+    only O(h^(p+2)) is left. Independent noise of size σ in x becomes noise of about σ √h / H^(3/2) in a row, where
+    differences have σ/h.
 
     Args:
         feature_library: as in :class:`SINDy`.
@@ -87,7 +91,7 @@ class WeakSINDy(SINDy):
         H = length / 20 if self.H_xt is None else self.H_xt
         if length < 2 * H:
             raise ValueError(
-                f"H_xt={H:g} makes windows longer than t{index}, which spans {length:g}: take a smaller one"
+                f"windows of H_xt={H:g} are longer than t{index}, which spans {length:g}: take a smaller H_xt"
             )
         centres = torch.linspace(t[0].item() + H, t[-1].item() - H, self.K, dtype=t.dtype, device=t.device)
         first = (torch.searchsorted(t, centres - H, right=True) - 1).clamp(min=0)
@@ -100,7 +104,7 @@ class WeakSINDy(SINDy):
             )
         width = int((last - first).max()) + 1
         near = (first[:, None] + torch.arange(width, device=t.device)).clamp(max=len(t) - 1)
-        chunk = max(1, 10**7 // (width * p))
+        chunk = max(1, LARGEST // (width * p))
         for samples, c in zip(near.split(chunk), centres.split(chunk), strict=True):
             yield samples, *bumps(t[samples], c, H, self.p)
 
