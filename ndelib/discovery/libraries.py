@@ -7,6 +7,7 @@ Names, parameters and the order of the terms are those of PySINDy (de Silva et a
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import combinations, combinations_with_replacement
 from typing import Any, Self
 
@@ -120,23 +121,13 @@ class PolynomialLibrary(FeatureLibrary):
         self.interaction_only = interaction_only
         self.include_bias = include_bias
 
-    def _monomials(self, d: int, degree: int) -> list[tuple[int, ...]]:
-        """Return the monomials of one degree, each as the variables that are multiplied: (0, 0, 1) is x0^2 x1."""
-        if not self.include_interaction:
-            return [(i,) * degree for i in range(d)] if degree else [()]
-        choose = combinations if self.interaction_only else combinations_with_replacement
-        return list(choose(range(d), degree))
-
     def columns(self, x: Tensor) -> Tensor:
         """Return the monomials: each is one of a degree less, times its last variable."""
-        previous: dict[tuple[int, ...], int] = {(): 0}
         block = torch.ones_like(x[:1])
         blocks = [block] if self.include_bias else []
-        for degree in range(1, self.degree + 1):
-            monomials = self._monomials(len(x), degree)
-            block = block[[previous[m[:-1]] for m in monomials]] * x[[m[-1] for m in monomials]]
+        for first, last in _factors(len(x), self.degree, self.include_interaction, self.interaction_only):
+            block = block.index_select(0, first.to(x.device)) * x.index_select(0, last.to(x.device))
             blocks.append(block)
-            previous = {m: i for i, m in enumerate(monomials)}
         return torch.cat(blocks) if blocks else x[:0]
 
     @property
@@ -148,7 +139,8 @@ class PolynomialLibrary(FeatureLibrary):
         return np.array(rows, dtype=int).reshape(-1, d)
 
     def _all(self, d: int) -> list[tuple[int, ...]]:
-        return [m for k in range(0 if self.include_bias else 1, self.degree + 1) for m in self._monomials(d, k)]
+        degrees = range(0 if self.include_bias else 1, self.degree + 1)
+        return [m for k in degrees for m in _monomials(d, k, self.include_interaction, self.interaction_only)]
 
     def names(self, inputs: Sequence[str]) -> list[str]:
         """Return 1, x0, …, x0^2, x0 x1, …"""
@@ -166,6 +158,28 @@ class PolynomialLibrary(FeatureLibrary):
         return found
 
 
+def _monomials(d: int, degree: int, products: bool, products_only: bool) -> list[tuple[int, ...]]:
+    """Return the monomials of one degree, each as the variables that are multiplied: (0, 0, 1) is x0^2 x1."""
+    if not products:
+        return [(i,) * degree for i in range(d)] if degree else [()]
+    choose = combinations if products_only else combinations_with_replacement
+    return list(choose(range(d), degree))
+
+
+@lru_cache
+def _factors(d: int, degree: int, products: bool, products_only: bool) -> list[tuple[Tensor, Tensor]]:
+    """Return for the monomials of each degree from 1 which one of a degree less, times which variable, each is."""
+    found: list[tuple[Tensor, Tensor]] = []
+    before: dict[tuple[int, ...], int] = {(): 0}
+    for k in range(1, degree + 1):
+        these = _monomials(d, k, products, products_only)
+        first, last = [before[m[:-1]] for m in these], [m[-1] for m in these]
+        with torch.inference_mode(False):  # kept for later calls, which may be differentiated
+            found.append((torch.tensor(first, dtype=torch.long), torch.tensor(last, dtype=torch.long)))
+        before = {m: i for i, m in enumerate(these)}
+    return found
+
+
 class FourierLibrary(FeatureLibrary):
     """Sines and cosines of whole multiples of each variable: sin(1 x0), cos(1 x0), …, sin(2 x0), …
 
@@ -177,7 +191,8 @@ class FourierLibrary(FeatureLibrary):
     Example:
         >>> import numpy as np
         >>> from ndelib.discovery import FourierLibrary
-        >>> FourierLibrary(2, include_cos=False).fit(np.zeros((5, 1))).get_feature_names()
+        >>> library = FourierLibrary(2, include_cos=False)
+        >>> library.fit(np.zeros((5, 1))).get_feature_names()
         ['sin(1 x0)', 'sin(2 x0)']
     """
 

@@ -36,7 +36,8 @@ class SINDy(Estimator):
         feature_names: the names of the variables, and then of the inputs; x0, x1, …, u0, … without it.
 
     Example:
-        >>>         >>> from ndelib.discovery import SINDy
+        >>> import numpy as np
+        >>> from ndelib.discovery import SINDy
         >>> t = np.linspace(-4, 4, 801)
         >>> x = 1 / (1 + np.exp(-t))  # the logistic curve
         >>> model = SINDy(feature_names=["x"]).fit(x, t)
@@ -275,6 +276,7 @@ class SINDy(Estimator):
             options: of :func:`ndelib.odeint`; without them ``method="dopri8"``, ``rtol=1e-9``, ``atol=1e-9``.
         """
         self._check_fitted("coef_")
+        how: Any = {"method": "dopri8", "rtol": 1e-9, "atol": 1e-9}
         start = numbers(x0, "x0")
         if start.ndim == 0 or start.shape[-1] != self.n_features_in_:
             raise ValueError(
@@ -289,10 +291,11 @@ class SINDy(Estimator):
             field: Callable[..., Tensor] = self.field
         else:
             given = u if callable(u) else _linear(times, self._samples(u, times))
+            if not callable(u):
+                how["step_at"] = times.tolist()  # where the input has kinks
             field = lambda time, y: self.field(time, y, given)  # noqa: E731
-        how: Any = {"method": "dopri8", "rtol": 1e-9, "atol": 1e-9} | options
         with torch.no_grad():
-            return like(odeint(field, start, times, **how), x0)
+            return like(odeint(field, start, times, **(how | options)), x0)
 
     def _samples(self, u: Any, times: Tensor) -> Tensor:
         if u is None:

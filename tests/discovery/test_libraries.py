@@ -87,6 +87,14 @@ def test_terms_can_be_differentiated_also_at_zero():
     assert torch.equal(jacobian, expected)
 
 
+def test_a_library_that_was_first_used_for_inference_can_be_differentiated_later():
+    with torch.inference_mode():
+        PolynomialLibrary(4).fit_transform(torch.ones(2, 5))
+    x = torch.ones(2, 5, requires_grad=True)
+    PolynomialLibrary(4).fit_transform(x).sum().backward()
+    assert x.grad.shape == (2, 5)
+
+
 def test_tensors_give_tensors_of_their_kind():
     values = PolynomialLibrary(2).fit_transform(torch.tensor(X, dtype=torch.float32))
     assert isinstance(values, torch.Tensor)
