@@ -95,7 +95,7 @@ def _one(x: Any, t: Any, x_dot: Any, u: Any, index: str) -> Trajectory:
 
 
 def numbers(value: Any, name: str, what: str = "numbers") -> Tensor:
-    """Return ``value`` as a tensor of float64 that nobody else has; ``what`` it must be is said by the error."""
+    """Return ``value`` as a tensor of float64; ``what`` it must be is said by the error."""
     given = value.detach() if isinstance(value, Tensor) else np.asarray(value)
     if not isinstance(given, Tensor) and given.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be {what}, got {type(value).__name__}")

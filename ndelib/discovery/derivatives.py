@@ -68,34 +68,53 @@ class FiniteDifference(Differentiation):
                 f"x has {n} rows, and {self!r} needs at least {width}: measure more, or take a smaller order"
             )
         first = (torch.arange(n, device=x.device) - self.order // 2).clamp(0, n - width)
-        neighbours = first[:, None] + torch.arange(width, device=x.device)
         place = torch.arange(n, device=x.device) - first
-        if isinstance(t, Tensor):
-            weights = differentiation_weights(t[neighbours] - t[:, None], place)
+        h = even_step(t)
+        if h is None:
+            assert isinstance(t, Tensor)
+            neighbours = first + torch.arange(width, device=x.device)[:, None]
+            weights = differentiation_weights(t[neighbours] - t, place)
         else:  # a single table of weights, for a sample in each place
-            nodes = t * torch.arange(width, dtype=x.dtype, device=x.device)
-            weights = differentiation_weights(nodes - nodes[:, None], torch.arange(width, device=x.device))[place]
-        slopes = (weights[:, None] @ x[neighbours])[:, 0]
+            nodes = h * torch.arange(width, dtype=x.dtype, device=x.device)
+            weights = differentiation_weights(nodes[:, None] - nodes, torch.arange(width, device=x.device))[:, place]
+        slopes = weighted(weights, x, first)
         if self.drop_endpoints:
             slopes[place != self.order // 2] = torch.nan
         return x, slopes
 
 
+def even_step(t: Tensor | float) -> float | None:
+    """Return the step of times that are even to their own rounding, and ``None`` for others."""
+    if not isinstance(t, Tensor):
+        return t
+    h = ((t[-1] - t[0]) / max(len(t) - 1, 1)).item()
+    rounding = 4 * torch.finfo(t.dtype).eps * t.abs().amax()
+    return h if bool(((t.diff() - h).abs() <= rounding).all()) else None
+
+
+def weighted(weights: Tensor, x: Tensor, first: Tensor) -> Tensor:
+    """Return Σ_j weights[j, i] x[first[i] + j] for every row i: (m, n), (N, d), (n,) -> (n, d)."""
+    total = torch.zeros_like(x)
+    for j, weight in enumerate(weights):
+        total.addcmul_(weight[:, None], x.index_select(0, first + j))
+    return total
+
+
 def differentiation_weights(nodes: Tensor, place: Tensor) -> Tensor:
-    """Return for every row of ``nodes``, (n, m), the weights that give the derivative at node number ``place``, (n,).
+    """Return for every column of ``nodes``, (m, n), the weights that give the derivative at node ``place``, (n,).
 
     With λ_j = 1/∏_{k≠j} (t_j − t_k) the weight of node j at node i is (λ_j/λ_i)/(t_i − t_j), and that of i itself is
     minus the sum of the others, so that constants have no slope.
     """
-    gaps = nodes[:, :, None] - nodes[:, None, :]
-    scale = nodes.amax(dim=1) - nodes.amin(dim=1)  # else 1/λ underflows for small steps
-    gaps = gaps / scale[:, None, None] + torch.eye(nodes.shape[1], dtype=nodes.dtype, device=nodes.device)
-    inverse_lambda = gaps.prod(dim=2)
-    row = torch.arange(len(nodes), device=nodes.device)
-    weights = inverse_lambda[row, place][:, None] / inverse_lambda / gaps[row, place]
-    weights[row, place] = 0.0
-    weights[row, place] = -weights.sum(dim=1)
-    return weights / scale[:, None]
+    scale = nodes.amax(dim=0) - nodes.amin(dim=0)  # else 1/λ underflows for small steps
+    gaps = (nodes[:, None] - nodes) / scale
+    gaps.diagonal().fill_(1.0)
+    inverse_lambda = gaps.prod(dim=1)
+    here = place[None]
+    weights = inverse_lambda.gather(0, here) / inverse_lambda / gaps.gather(0, here.expand(1, *nodes.shape))[0]
+    weights.scatter_(0, here, 0.0)
+    weights.scatter_(0, here, -weights.sum(dim=0, keepdim=True))
+    return weights / scale
 
 
 class SmoothedFiniteDifference(FiniteDifference):
@@ -136,14 +155,16 @@ class SmoothedFiniteDifference(FiniteDifference):
         """Return the value of each sample's polynomial at its time."""
         n, width = len(x), self.window_length
         first = (torch.arange(n, device=x.device) - width // 2).clamp(0, n - width)
-        window = first[:, None] + torch.arange(width, device=x.device)
         place = torch.arange(n, device=x.device) - first
-        if isinstance(t, Tensor):
-            weights = _smoothing_weights(t[window] - t[:, None], self.polyorder)
+        h = even_step(t)
+        if h is None:
+            assert isinstance(t, Tensor)
+            neighbours = first[:, None] + torch.arange(width, device=x.device)
+            weights = _smoothing_weights(t[neighbours] - t[:, None], self.polyorder)
         else:
             nodes = torch.arange(width, dtype=x.dtype, device=x.device)
             weights = _smoothing_weights(nodes - nodes[:, None], self.polyorder)[place]
-        return (weights[:, None] @ x[window])[:, 0]
+        return weighted(weights.T, x, first)
 
 
 def _smoothing_weights(nodes: Tensor, degree: int) -> Tensor:

@@ -70,7 +70,7 @@ def compress(terms: Tensor, targets: Tensor) -> LeastSquares:
     n, p = terms.shape
     if n <= p + targets.shape[1]:
         return LeastSquares(terms, targets, n)
-    R = torch.linalg.qr(torch.cat([terms, targets], dim=1), mode="r").R
+    R = torch.linalg.qr(torch.cat([terms.T, targets.T]).T, mode="r").R  # column by column, as LAPACK wants it
     return LeastSquares(R[:, :p], R[:, p:], n)
 
 

@@ -184,8 +184,9 @@ class SR3(Optimizer):
         p = A.shape[1]
         v = problem.solve(torch.ones(p, B.shape[1], dtype=torch.bool, device=A.device))
         L = torch.linalg.cholesky(A.T @ A + torch.eye(p, dtype=A.dtype, device=A.device) / nu)
+        fitted, pull = torch.cholesky_solve(A.T @ B, L), torch.cholesky_inverse(L) / nu
         for _ in range(self.max_iter):
-            w = torch.cholesky_solve(A.T @ B + v / nu, L)
+            w = fitted + pull @ v  # solves (AᵀA + I/ν) w = AᵀB + v/ν
             before, v = v, self.prox(w)
             if (v - before).norm() / nu < self.tol:
                 break

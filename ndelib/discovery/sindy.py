@@ -163,7 +163,7 @@ class SINDy(Estimator):
 
     def _warn_of_dependent_terms(self, problem: LeastSquares) -> None:
         """Say which terms the samples do not tell apart."""
-        names, p = self.get_feature_names(), problem.A.shape[1]
+        p = problem.A.shape[1]
         if problem.rows < p:
             warnings.warn(
                 f"x has {problem.rows} samples for the {p} terms of feature_library, so the coefficients are not "
@@ -174,6 +174,7 @@ class SINDy(Estimator):
             return
         found = problem.dependent()
         if found:
+            names = self.get_feature_names()
             said = [_relation(names[j], coefficients, names) for j, coefficients in found[:3]]
             more = f", and {len(found) - 3} more" if len(found) > 3 else ""
             warnings.warn(
