@@ -119,13 +119,13 @@ class ImplicitSINDy(SINDy):
                 f"no fraction was found for {self.feature_names_[k]}: no relation among the terms has its derivative; "
                 "take a smaller threshold, or another feature_library"
             )
-        good, place = [], torch.arange(terms.shape[1]).repeat(2)
+        good, place = [], torch.arange(terms.shape[1], device=A.device).repeat(2)
         for relation, j in found:
             while error(relation) <= bound:  # leave out one term after the other, those that come last first
                 good.append(relation)
                 kept = [i for i in relation.nonzero()[:, 0].tolist() if i != j]
                 fewer = (
-                    made_by((relation != 0).index_fill(0, torch.tensor([i]), False), j, _plain)
+                    made_by((relation != 0).index_fill(0, torch.tensor([i], device=A.device), False), j, _plain)
                     for i in sorted(kept, key=lambda i: -int(place[i]))
                     if len(kept) > 1
                 )
