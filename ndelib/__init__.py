@@ -27,7 +27,7 @@ from ndelib.solvers import (
 )
 
 if TYPE_CHECKING:
-    from ndelib import adjoints, claims, datasets, dynamics, exercises, models, plotting, solvers, training
+    from ndelib import adjoints, claims, datasets, discovery, dynamics, exercises, models, plotting, solvers, training
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ __all__ = [
     "cdeint",
     "claims",
     "datasets",
+    "discovery",
     "dynamics",
     "exercises",
     "hermite_cubic_coefficients_with_backward_differences",
@@ -67,6 +68,7 @@ _SUBMODULES = {
     "adjoints",
     "claims",
     "datasets",
+    "discovery",
     "dynamics",
     "exercises",
     "models",

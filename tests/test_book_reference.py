@@ -27,6 +27,7 @@ PACKAGES = [
     "ndelib.adjoints",
     "ndelib.dynamics",
     "ndelib.models",
+    "ndelib.discovery",
     "ndelib.training",
     "ndelib.datasets",
     "ndelib.plotting",

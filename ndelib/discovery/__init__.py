@@ -1,0 +1,37 @@
+"""Equations from data: sparse identification of dynamics (SINDy) with libraries, derivatives, optimisers, weak form.
+
+Names are those of PySINDy, so that code moves between the two by its imports.
+"""
+
+from ndelib.discovery.derivatives import FiniteDifference, SmoothedFiniteDifference, SplineDerivative
+from ndelib.discovery.ensemble import EnsembleOptimizer
+from ndelib.discovery.implicit import ImplicitSINDy
+from ndelib.discovery.libraries import (
+    ConcatLibrary,
+    CustomLibrary,
+    FeatureLibrary,
+    FourierLibrary,
+    PolynomialLibrary,
+)
+from ndelib.discovery.optimizers import SR3, STLSQ, Lasso, Optimizer
+from ndelib.discovery.sindy import SINDy
+from ndelib.discovery.weak import WeakSINDy
+
+__all__ = [
+    "SR3",
+    "STLSQ",
+    "ConcatLibrary",
+    "CustomLibrary",
+    "EnsembleOptimizer",
+    "FeatureLibrary",
+    "FiniteDifference",
+    "FourierLibrary",
+    "ImplicitSINDy",
+    "Lasso",
+    "Optimizer",
+    "PolynomialLibrary",
+    "SINDy",
+    "SmoothedFiniteDifference",
+    "SplineDerivative",
+    "WeakSINDy",
+]
