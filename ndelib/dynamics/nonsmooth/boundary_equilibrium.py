@@ -1,8 +1,8 @@
 """An equilibrium that meets the boundary of two linear fields as a parameter passes through zero: what becomes of it.
 
 ẏ = A₁y + μb where c·y < 0, ẏ = A₂y + μb where c·y ≥ 0. If y(t) solves the system for μ = 1, then μy(t) solves it for
-every μ > 0 (a positive factor does not change the side): all sizes are proportional to |μ|, periods and exponents depend
-on its sign only, and μ = ±1 stand for all μ.
+every μ > 0 (a positive factor does not change the side). So all sizes are proportional to |μ|, periods and exponents
+depend on its sign only, and μ = ±1 stand for all μ.
 
 **Equilibria.** −μA₁⁻¹b and −μA₂⁻¹b exist on their own sides if −μ cᵀA₁⁻¹b < 0 and −μ cᵀA₂⁻¹b > 0. So if cᵀA₁⁻¹b and
 cᵀA₂⁻¹b have one sign, one of them exists for each sign of μ (*persistence*), and if not, both for one sign and none for
@@ -12,10 +12,11 @@ decides, whatever b. This is Feigin's criterion in the form of di Bernardo et al
 
 **Cycles in the plane**, for continuous fields with persistence. Where both traces have one sign there is none
 (Bendixson). Where they differ, there is at most one (Freire, Ponce, Rodrigo & Torres 1998). Half a turn of a focus
-λ ± iω multiplies the distance by exp(πλ/ω), so far from the equilibrium a turn multiplies it by exp(πΛ) with Λ = λ₁/ω₁ +
-λ₂/ω₂. If the unstable equilibrium is a focus, and Λ < 0 or the stable one is a node, an attracting cycle surrounds it. If
-the stable equilibrium is a focus, and Λ > 0 or the unstable one is a node, a repelling cycle surrounds the stable one:
-the same with time reversed. Two nodes turn nothing around. See also Simpson & Meiss, *Phys. Lett. A* 371 (2007).
+λ ± iω multiplies the distance by exp(πλ/ω), so far from the equilibrium a turn multiplies it by exp(πΛ) with
+Λ = λ₁/ω₁ + λ₂/ω₂. If the unstable equilibrium is a focus, and Λ < 0 or the stable one is a node, an attracting cycle
+surrounds it. If the stable equilibrium is a focus, and Λ > 0 or the unstable one is a node, a repelling cycle surrounds
+the stable one: the same with time reversed. Two nodes turn nothing around.
+See also Simpson & Meiss, *Phys. Lett. A* 371 (2007).
 """
 
 from dataclasses import dataclass
@@ -91,7 +92,10 @@ class BoundaryEquilibrium:
         """Say which equilibria exist for each sign of μ, and in the plane whether a limit cycle is born.
 
         For a field that jumps (:attr:`continuous` is false) only the equilibria of the two fields are counted, not
-        those of the sliding field. Raises ``ValueError`` where a criterion degenerates: a singular matrix, or c·A⁻¹b = 0.
+        those of the sliding field.
+
+        Raises:
+            ValueError: a criterion degenerates: a matrix is singular, or c·A⁻¹b = 0.
         """
         points = {mu: self.equilibria(mu) for mu in (-1, 1)}
         for point, name in zip(points[1], ("A1", "A2"), strict=True):

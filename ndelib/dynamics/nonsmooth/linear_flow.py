@@ -143,7 +143,7 @@ def nonsmooth_lyapunov_spectrum(
             between the meetings and a hundred times faster.
         y0: the state at time 0, (d,).
         duration: over which time the growth is averaged.
-        transient: how long to wait before.
+        transient: how long to wait before, while the state approaches the attractor and the columns their directions.
         count: how many exponents, the largest first; all of them if missing.
         interval: after which time the columns are made orthonormal again.
         repelling: as in :meth:`Filippov.solve`.
@@ -161,18 +161,16 @@ def nonsmooth_lyapunov_spectrum(
         raise ValueError(f"count must be between 1 and the dimension {d}, got {count}")
     with torch.no_grad():
         y, t, mode = y0, 0.0, None
-        if transient > 0:
-            before = march(system, y, (0.0, transient), t_eval=[transient], repelling=repelling, options=options)
-            y, t, mode = before.y[-1], transient, before.final_mode
         Q = torch.eye(d, dtype=y0.dtype, device=y0.device)[:, :k]
         logs, meetings = [], 0
-        steps = max(1, round(duration / interval))
-        for _ in range(steps):
-            end = t + duration / steps
+        steps, before = max(1, round(duration / interval)), math.ceil(transient / interval)
+        for i in range(-before, steps):
+            end = t + (transient / before if i < 0 else duration / steps)
             part = march(system, y, (t, end), t_eval=[end], tangent=Q, mode=mode, repelling=repelling, options=options)
             y, mode, t = part.y[-1][:d], part.final_mode, end
             Q, R = torch.linalg.qr(part.y[-1][d:].reshape(d, k))
-            logs.append(R.diagonal().abs().log())
-            meetings += len(part.events)
+            if i >= 0:
+                logs.append(R.diagonal().abs().log())
+                meetings += len(part.events)
         times = torch.full((steps,), duration / steps, dtype=torch.float64)
         return spectrum_from_logs(torch.stack(logs), times, y, meetings)

@@ -176,21 +176,18 @@ class PiecewiseLinear(Filippov):
         for name, value in (("duration", duration), ("interval", interval)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
-        pieces = max(1, round(duration / interval))
+        pieces, before = max(1, round(duration / interval)), math.ceil(transient / interval)
         logs, Q, meetings, t = [], np.eye(len(y))[:, :k], 0, 0.0
-        for i, span in enumerate([transient] + [duration / pieces] * pieces):
-            if span == 0:
-                continue
-            part = follow(self.zones, y, span, side=side)
+        for i in range(-before, pieces):
+            part = follow(self.zones, y, transient / before if i < 0 else duration / pieces, side=side)
             t += part.t[-1].item()
             if part.escaped:
                 raise ValueError(f"the solution from y0 escapes to infinity by t = {t:.4g}: it has no exponents")
             y, side = part.y[-1].numpy(), part.sides[-1]
-            if i == 0:
-                continue
             Q, R = np.linalg.qr(part.fundamental.numpy() @ Q)
-            logs.append(np.log(np.abs(np.diag(R))))
-            meetings += len(part.t) - 2
+            if i >= 0:
+                logs.append(np.log(np.abs(np.diag(R))))
+                meetings += len(part.t) - 2
         times = torch.full((pieces,), duration / pieces, dtype=torch.float64)
         return spectrum_from_logs(torch.as_tensor(np.array(logs)), times, torch.as_tensor(y), meetings)
 
