@@ -64,11 +64,13 @@ class BoundaryEquilibrium:
 
     Example:
         >>> from ndelib.dynamics import BoundaryEquilibrium
-        >>> family = BoundaryEquilibrium([[-1, 1], [-1, 0]], [[2, 1], [-5, 0]], b=[0, 1], c=[1, 0])
+        >>> A1, A2 = [[-1, 1], [-1, 0]], [[2, 1], [-5, 0]]
+        >>> family = BoundaryEquilibrium(A1, A2, b=[0, 1], c=[1, 0])
         >>> scenario = family.scenario()
         >>> scenario.kind, scenario.cycle, scenario.cycle_at
         ('limit cycle', 'attracting', 1)
-        >>> [(point.side, point.stable) for point in family.equilibria(-1.0) if point.admissible]
+        >>> points = family.equilibria(-1.0)
+        >>> [(p.side, p.stable) for p in points if p.admissible]
         [(-1, True)]
     """
 

@@ -39,7 +39,7 @@ class Zone:
     @cached_property
     def h(self) -> float:
         """The spacing of the grid."""
-        return 0.5 / max(np.linalg.norm(self.A, 2), 1e-12)
+        return 0.5 / max(float(np.linalg.norm(self.A, 2)), 1e-12)
 
     @cached_property
     def taylor(self) -> np.ndarray:
@@ -77,7 +77,7 @@ class Zone:
                 g[0] = 0.0
             outside = g[1:] < 0
             dips = (g[1:] >= 0) & (v[:-1] < 0) & (v[1:] > 0)
-            for k in np.flatnonzero(outside | dips):
+            for k in np.flatnonzero(outside | dips).tolist():
                 if waited + k * self.h >= limit:
                     break
                 start = self.powers[k] @ z

@@ -32,9 +32,9 @@ class Filippov(TwoFields):
     Example:
         >>> import torch
         >>> from ndelib.dynamics import Filippov
-        >>> def right(t, y):  # a block on a belt: pushed to the belt's speed from both sides
+        >>> def right(t, y):  # a block on a belt, slower than the belt
         ...     return torch.stack([y[..., 1], 1 - y[..., 0]], dim=-1)
-        >>> def left(t, y):
+        >>> def left(t, y):  # faster
         ...     return torch.stack([y[..., 1], -1 - y[..., 0]], dim=-1)
         >>> block = Filippov(right, left, surface=lambda y: y[..., 1] - 0.5)
         >>> y = torch.tensor([0.2, 0.5], dtype=torch.float64)

@@ -49,6 +49,8 @@ def fundamental_matrix(
         repelling: as in :meth:`Filippov.solve`.
         **options: those of :func:`ndelib.odeint`.
 
+    From a start that slides it is the derivative along the surface: a start beside it is on it at once.
+
     Example:
         >>> import torch
         >>> from ndelib.dynamics import Filippov, fundamental_matrix
@@ -56,7 +58,8 @@ def fundamental_matrix(
         ...     return lambda t, y: torch.full_like(y, v)
         >>> fast = Filippov(speed(1.0), speed(3.0), surface=lambda y: y[..., 0])
         >>> start = torch.tensor([-1.0], dtype=torch.float64)
-        >>> round(fundamental_matrix(fast, start, (0, 2)).matrix.item(), 6)  # a start ahead by ε arrives ahead by 3ε
+        >>> flow = fundamental_matrix(fast, start, (0, 2))
+        >>> round(flow.matrix.item(), 6)  # who starts ε ahead arrives 3ε ahead
         3.0
         >>> fundamental_matrix(fast, start, (0, 2), saltation=False).matrix.item()
         1.0

@@ -172,8 +172,13 @@ def march(
     z = y0 if tangent is None else phase.join(y0, tangent)
     if mode is None:
         mode = int(system.region(values(y0))) or system.mode_at(values(y0), start, way, repelling)
+    if mode == ON and tangent is not None:
+        n = normal(system.surface, y0)
+        z = phase.join(y0, tangent - torch.outer(n, n @ tangent) / (n @ n))  # off the surface nothing lasts
     track = Track(z, start, mode, wanted, way)
-    t, parts, met = start, [], []
+    t = start
+    parts: list[Part] = []
+    met: list[SurfaceEvent] = []
     fields = {MINUS: system.f_minus, ON: sliding(system), PLUS: system.f_plus}
     while way * t < way * end:
         place = placer(system, phase) if mode == ON else keep
@@ -330,6 +335,7 @@ class Track:
 
     def __init__(self, z: Tensor, start: float, mode: int, wanted: list[float] | None, way: float) -> None:
         self.wanted, self.way = wanted, way
+        self.all_wanted = set(wanted or [])
         here = wanted is None or wanted[:1] == [start]
         self.times: list[Any] = [start] if here else []
         self.states: list[Tensor] = [z] if here else []
@@ -349,7 +355,7 @@ class Track:
         if self.wanted is None:
             pairs = pairs[1:]
         for t, z in pairs:
-            if self.wanted is None or float(t) in self.wanted:
+            if self.wanted is None or float(t) in self.all_wanted:
                 self.times.append(t)
                 self.states.append(place(z))
                 self.modes.append(mode)

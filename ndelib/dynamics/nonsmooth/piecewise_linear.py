@@ -19,7 +19,7 @@ from ndelib.dynamics.nonsmooth.filippov import Filippov
 from ndelib.dynamics.nonsmooth.linear_flow import NonsmoothSpectrum, spectrum_from_logs
 
 Matrix = Tensor | Sequence[Sequence[float]]
-Vector = Tensor | Sequence[float]
+Vector = Tensor | np.ndarray | Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,8 @@ class PiecewiseLinear(Filippov):
 
     Example:
         >>> from ndelib.dynamics import PiecewiseLinear
-        >>> system = PiecewiseLinear([[-1, 1], [-1, 0]], [[2, 1], [-5, 0]], b=[0, 1], c=[1, 0], mu=1.0)
+        >>> A1, A2 = [[-1, 1], [-1, 0]], [[2, 1], [-5, 0]]
+        >>> system = PiecewiseLinear(A1, A2, b=[0, 1], c=[1, 0], mu=1.0)
         >>> cycle = system.limit_cycle()
         >>> round(cycle.period, 4), cycle.stable
         (5.0481, True)
@@ -206,7 +207,7 @@ class PiecewiseLinear(Filippov):
             raise ValueError(
                 "on c·y = 0 the velocity c·ẏ does not depend on y: no solution turns around, there is no cycle"
             )
-        size = 10 * abs(self.mu) * float(self.b.norm()) / max(np.linalg.norm(along), 1e-300)
+        size = 10 * abs(self.mu) * float(self.b.norm()) / max(float(np.linalg.norm(along)), 1e-300)
         return along / np.linalg.norm(along) * max(size, 1e-3)
 
     def _to_boundary(self, state: np.ndarray) -> np.ndarray:

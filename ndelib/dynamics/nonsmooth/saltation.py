@@ -28,7 +28,8 @@ def saltation_matrix(before: Tensor, after: Tensor, normal: Tensor, *, reset: Te
     Example:
         >>> import torch
         >>> from ndelib.dynamics import saltation_matrix
-        >>> saltation_matrix(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 3.0]), torch.tensor([1.0, 0.0]))
+        >>> before, after = torch.tensor([1.0, 0.0]), torch.tensor([2.0, 3.0])
+        >>> saltation_matrix(before, after, torch.tensor([1.0, 0.0]))
         tensor([[2., 0.],
                 [3., 1.]])
     """

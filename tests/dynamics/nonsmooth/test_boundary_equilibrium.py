@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from ndelib.dynamics import BoundaryEquilibrium
 
 PLANAR = {"A1": [[-1, 1], [-1, 0]], "A2": [[2, 1], [-5, 0]], "b": [0, 1], "c": [1, 0]}
 SIZE = 1e6
+EXAMPLES = 100
 entry = st.floats(-3, 3).map(lambda x: round(x, 2))
 
 
@@ -24,7 +25,7 @@ def numbers(draw, low, high):
     return draw(st.floats(low, high).map(lambda x: round(x, 2)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2 * EXAMPLES, deadline=None)
 @given(st.integers(2, 4), st.data())
 def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, data):
     draw = lambda n: np.array(data.draw(st.lists(entry, min_size=n, max_size=n)))  # noqa: E731
@@ -32,7 +33,7 @@ def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, 
     A2 = A1 + np.outer(q, c)
     dets = np.linalg.det(A1), np.linalg.det(A2)
     if min(map(abs, dets)) < 1e-2 or abs(np.outer(q, c)).max() == 0 or abs(c @ np.linalg.solve(A1, b)) < 1e-6:
-        return
+        reject()
     family = BoundaryEquilibrium(A1, A2, b, c)
     assert family.continuous
     scenario = family.scenario()
@@ -50,17 +51,23 @@ def test_the_sign_of_the_determinants_decides_between_persistence_and_a_fold(d, 
     assert sum(map(len, scenario.equilibria)) == 2
 
 
-def settles(family, mu, start):
+def settles(family, mu, start, point):
     """Return where a solution ends: "rest", "cycle" or "infinity"."""
-    system = family.at(mu)
-    orbit = system.orbit(start, 1500, largest=1e6 * SIZE)
-    if orbit.escaped:
-        return "infinity"
-    late = orbit.sol(torch.linspace(1450, 1500, 101, dtype=torch.float64))
-    return "rest" if (late - late[-1]).abs().max() <= 1e-6 * (1 + late.abs().max()) else "cycle"
+    system, size = family.at(mu), math.nan
+    for _ in range(15):
+        orbit = system.orbit(start, 50, largest=1e6 * SIZE)
+        start = orbit.y[-1]
+        if orbit.escaped:
+            return "infinity"
+        if (start - point).norm() <= 1e-9:
+            return "rest"
+        before, size = size, orbit.y[1:-1, 1].max().item() if len(orbit.t) > 2 else math.nan
+        if abs(size - before) <= 1e-9 * size:
+            return "cycle"
+    return "undecided"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_planar_cycles_are_born_as_the_criterion_says(data):
     """Foci and nodes with traces of both signs, followed from near the equilibrium and from far away."""
@@ -69,25 +76,21 @@ def test_planar_cycles_are_born_as_the_criterion_says(data):
     focus = [t * t < 4 * d for t, d in ((t1, d1), (t2, d2))]
     ratio = [t / math.sqrt(4 * d - t * t) if f else 0.0 for t, d, f in zip((t1, t2), (d1, d2), focus, strict=True)]
     # Close to a degenerate case convergence takes longer than the solve; half a turn multiplies by 1e-4 … 1e4.
-    if min(abs(t1), abs(t2)) < 0.2 or (all(focus) and abs(sum(ratio)) < 0.1):
-        return
-    if any(abs(t * t - 4 * d) < 1 for t, d in ((t1, d1), (t2, d2))):
-        return
+    assume(min(abs(t1), abs(t2)) > 0.2 and not (all(focus) and abs(sum(ratio)) < 0.2))
+    assume(all(abs(t * t - 4 * d) > 1 for t, d in ((t1, d1), (t2, d2))))
     family = liénard(t1, d1, t2, d2)
     scenario = family.scenario()
     for mu in (-1.0, 1.0):
         (point,) = [p for p in family.equilibria(mu) if p.admissible]
         near, far = (point.y + torch.tensor([1e-3, 2e-3])), torch.tensor([0.3, 1.0]) * SIZE
-        inner, outer = settles(family, mu, near), settles(family, mu, far)
-        if scenario.cycle_at == mu and scenario.cycle == "attracting":
-            assert (inner, outer) == ("cycle", "cycle")
-        elif scenario.cycle_at == mu:
-            assert scenario.cycle == "repelling"
-            assert (inner, outer) == ("rest", "infinity")
-        elif point.stable:
-            assert (inner, outer) == ("rest", "rest")
+        inner, outer = (settles(family, mu, start, point.y) for start in (near, far))
+        if scenario.cycle_at == mu:
+            expected = ("cycle", "cycle") if scenario.cycle == "attracting" else ("rest", "infinity")
         else:
-            assert (inner, outer) == ("infinity", "infinity")
+            expected = ("rest", "rest") if point.stable else ("infinity", "infinity")
+        assert inner == expected[0]
+        # Beyond the straight orbits of an unstable node that is virtual, all goes to infinity without turning.
+        assert outer == expected[1] or (not any(focus) and t1 * t2 < 0 and outer == "infinity")
 
 
 def test_the_attracting_cycle_is_found_and_the_repelling_one_is_it_with_time_reversed():

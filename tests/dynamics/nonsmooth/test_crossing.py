@@ -139,6 +139,12 @@ def test_autograd_gives_the_fundamental_matrix():
     assert (J - fundamental_matrix(system, start, (0, 12), **TIGHT).matrix).abs().max() <= 1e-7
 
 
+def test_functional_jacobians_equal_backpropagation():
+    system, start = pendulum(), tensor(-1.0, 0.0)
+    end = lambda y: system.solve(y, (0, 3), t_eval=[3.0], rtol=1e-7, atol=1e-7).y[-1]  # noqa: E731
+    assert (torch.func.jacrev(end)(start) - torch.autograd.functional.jacobian(end, start)).abs().max() <= 1e-12
+
+
 def test_autograd_through_sliding_gives_the_fundamental_matrix_which_is_singular():
     n, start = tensor(0.2, 1.0), tensor(-0.5, -1.0)
     system = Filippov(

@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp as scipy_solve
 
 from ndelib import odeint
-from ndelib.dynamics import Filippov
+from ndelib.dynamics import Filippov, nonsmooth_lyapunov_spectrum
 from ndelib.solvers import SolverError
 
 EPS = torch.finfo(torch.float64).eps
@@ -125,6 +125,27 @@ def test_sliding_on_a_sphere_stays_on_it_and_is_the_rotation():
     # Without moving the state back the same solve leaves the sphere by what its error is.
     drift = odeint(lambda t, y: system.sliding_field(y), start, times, rtol=1e-9, atol=1e-9)
     assert (drift.norm(dim=1) - 1).abs().max() > 1e4 * EPS
+
+
+def test_fields_that_depend_on_time_slide_and_leave():
+    # ẏ = 1.5 sin t − sign y rests at zero until sin t = 2/3, from where it rises; ẏ = 1.5 sin t − 1 then.
+    system = Filippov(
+        lambda t, y: 1.5 * torch.sin(t) + 1 + 0 * y, lambda t, y: 1.5 * torch.sin(t) - 1 + 0 * y, lambda y: y[..., 0]
+    )
+    solution = system.solve(tensor(0.0), (0, 1.5), t_eval=[1.5], rtol=1e-10, atol=1e-10)
+    (event,) = solution.events
+    free = math.asin(2 / 3)
+    assert (event.kind, event.after) == ("leaving", 1)
+    assert event.t == pytest.approx(free, abs=1e-10)
+    exact = 1.5 * (math.cos(free) - math.cos(1.5)) - (1.5 - free)
+    assert solution.y[-1].item() == pytest.approx(exact, abs=1e-9)
+
+
+def test_a_solution_that_slides_has_lost_an_exponent():
+    system, _ = sphere()
+    spectrum = nonsmooth_lyapunov_spectrum(system, tensor(0.0, 0.6, 0.8), 20.0, transient=1.0, rtol=1e-8, atol=1e-8)
+    assert spectrum.exponents[:2].abs().max() <= 1e-6  # a rotation of the sphere
+    assert spectrum.exponents[2] < -30  # −∞, or the logarithm of rounding
 
 
 def test_repelling_sliding_needs_a_choice():
