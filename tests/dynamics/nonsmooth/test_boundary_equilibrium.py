@@ -108,6 +108,15 @@ def test_the_attracting_cycle_is_found_and_the_repelling_one_is_it_with_time_rev
     assert other.multipliers.abs().max().item() == pytest.approx(1 / cycle.multipliers.abs().min().item(), rel=1e-8)
 
 
+def test_a_node_and_a_focus_make_the_cycle_that_the_focus_says():
+    for side, family in ((1, liénard(-3, 1, 1, 2)), (-1, liénard(1, 2, -3, 1))):
+        scenario = family.scenario()
+        assert (scenario.kind, scenario.cycle) == ("limit cycle", "attracting")
+        assert [p.side for p in family.equilibria(scenario.cycle_at) if p.admissible] == [side]
+        assert family.at(scenario.cycle_at).limit_cycle().stable
+    assert liénard(3, 1, -1, 2).scenario().cycle == "repelling"
+
+
 def test_the_four_scenarios_of_the_normal_form():
     kinds = {
         "persistence": liénard(-1, 1, -2, 3),

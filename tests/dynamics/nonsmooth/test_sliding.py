@@ -143,8 +143,8 @@ def test_fields_that_depend_on_time_slide_and_leave():
 
 def test_a_solution_that_slides_has_lost_an_exponent():
     system, _ = sphere()
-    spectrum = nonsmooth_lyapunov_spectrum(system, tensor(0.0, 0.6, 0.8), 20.0, transient=1.0, rtol=1e-8, atol=1e-8)
-    assert spectrum.exponents[:2].abs().max() <= 1e-6  # a rotation of the sphere
+    spectrum = nonsmooth_lyapunov_spectrum(system, tensor(0.0, 0.6, 0.8), 4.0, transient=1.0, rtol=1e-6, atol=1e-6)
+    assert spectrum.exponents[:2].abs().max() <= 1e-4  # a rotation of the sphere
     assert spectrum.exponents[2] < -30  # −∞, or the logarithm of rounding
 
 
