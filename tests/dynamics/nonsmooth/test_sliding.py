@@ -115,13 +115,13 @@ def test_sliding_ends_on_the_side_whose_field_becomes_tangent(side):
 def test_sliding_on_a_sphere_stays_on_it_and_is_the_rotation():
     system, axis = sphere()
     start = tensor(0.0, 0.6, 0.8)
-    times = torch.linspace(0, 40, 81, dtype=torch.float64)
-    solution = system.solve(start, (0, 40), t_eval=times, rtol=1e-9, atol=1e-9, dense=True)
+    times = torch.linspace(0, 10, 21, dtype=torch.float64)
+    solution = system.solve(start, (0, 10), t_eval=times, rtol=1e-9, atol=1e-9, dense=True)
     assert (solution.y.norm(dim=1) - 1).abs().max() <= 4 * EPS
     between = solution.sol(times[:-1] + 0.217)
     assert (between.norm(dim=1) - 1).abs().max() <= 4 * EPS
     exact = torch.stack([rotation(axis, t.item()) @ start for t in times])
-    assert (solution.y - exact).abs().max() <= 1e-7  # 40 time units with an error of about the tolerance in each
+    assert (solution.y - exact).abs().max() <= 1e-7  # 10 time units with an error of about the tolerance in each
     # Without moving the state back the same solve leaves the sphere by what its error is.
     drift = odeint(lambda t, y: system.sliding_field(y), start, times, rtol=1e-9, atol=1e-9)
     assert (drift.norm(dim=1) - 1).abs().max() > 1e4 * EPS
