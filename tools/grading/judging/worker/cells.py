@@ -56,7 +56,7 @@ class Notebook:
     def __init__(self) -> None:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
         matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
-        sys.path.insert(0, "")  # as where a notebook is written: it may import a file that it has made
+        sys.path.append("")  # as where a notebook is written: it may import a file that it has made
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
         self._bindings = Bindings()
 
