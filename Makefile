@@ -53,7 +53,7 @@ grade: environment ## grade a folder: make grade SUBMISSIONS=folder (N=01, ROSTE
 	@$(PY) -m tools.grade $(if $(N),--assignment "$(N)") $(if $(ROSTER),--roster "$(ROSTER)") \
 	  $(if $(DEADLINE),--deadline "$(DEADLINE)") $(if $(LATE),--late "$(LATE)") \
 	  $(if $(EXTENSIONS),--extensions "$(EXTENSIONS)") $(if $(MANUAL),--manual "$(MANUAL)") \
-	  $(if $(AGAIN),--again "$(AGAIN)") $(if $(CLUSTER),--cluster "$(CLUSTER)") "$(SUBMISSIONS)"
+	  $(if $(AGAIN),--again "$(AGAIN)") $(if $(SEED),--seed "$(SEED)") $(if $(CLUSTER),--cluster "$(CLUSTER)") "$(SUBMISSIONS)"
 
 stamp: environment ## write the repository's address into setup cells and badges
 	@$(PY) -m tools.stamp

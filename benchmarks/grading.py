@@ -1,62 +1,105 @@
 """A synthetic class, graded for real: ``python -m benchmarks.grading [--students 300] [--assignments 01 03 04]``.
 
 Every student hands in the solution with some of the wrong answers of ``wrong_answers.yml`` in it, drawn by a seeded
-generator. Measured: submissions a minute; that a run which is killed in the middle and started again loses nothing;
-that a second run gives the same marks; and how long grading a submission takes beside running its notebook in Jupyter.
+generator, or nothing but the blank; ten are hostile. Measured: submissions a minute; that a run which is killed in the
+middle and started again loses nothing; that a second run gives the same marks; that each student has full points for
+the right answers, fewer for the wrong ones, and the hostile ones what they have earned, which is nothing; and how long
+grading a submission takes beside running its notebook in Jupyter.
 """
 
 import argparse
+import csv
 import hashlib
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 import yaml
 from nbclient import NotebookClient
 
+from tests.exercises import test_gallery as gallery
 from tools.assignments import EXERCISES, all_numbers
 from tools.chapters import KERNEL
 from tools.common import ROOT
-from tools.grading.judge import judge
-from tools.grading.sandbox import nursery
-from tools.grading.walls import Limits, kind
+from tools.grading.judging.judge import judge
+from tools.grading.judging.sandbox import nursery
+from tools.grading.judging.walls import Limits, kind
 from tools.release import Release, release
 
+HOSTILE = {
+    "an endless loop": "while True: pass",
+    "an endless loop that catches everything": gallery.STUBBORN,
+    "a fork bomb": "import os\nwhile True: os.fork()",
+    "a memory hog": "hog = []\nwhile True: hog.append(bytearray(10**8))",
+    "gigabytes of output": "while True: print('x' * 10**6)",
+    "a process that ends": "import os; os._exit(0)",
+    "patched comparisons": gallery.PATCH + gallery.CHECKER,
+    "forged results": gallery.FORGER,
+    "a protocol of its own": gallery.PROTOCOL,
+    "megabytes of errors": gallery.MEGABYTES,
+}
+"""What stands behind the blank in the notebooks of hostile students."""
+BLANKS = 0.05
+WRONG = 0.4
 
-def hand_in(fresh: Release, students: int, folder: Path) -> None:
-    """Write a notebook for each student."""
+
+def hand_in(fresh: Release, students: int, folder: Path) -> dict[str, set[str]]:
+    """Write a notebook for each student; return which questions each of them has answered right."""
     (path,) = EXERCISES.glob(f"{fresh.name}/wrong_answers.yml")
     wrong = yaml.safe_load(path.read_text(encoding="utf-8"))
     draw = random.Random(fresh.name)
     folder.mkdir(parents=True)
+    hostile = dict(zip(draw.sample(range(students), min(len(HOSTILE), students // 2)), HOSTILE.values(), strict=False))
+    right: dict[str, set[str]] = {}
     for student in range(students):
-        cells = []
-        for cell in fresh.solution.cells:
+        name, cells = f"student {student:03d}.ipynb", []
+        right[name] = {question["name"] for question in fresh.questions}
+        blank = student in hostile or draw.random() < BLANKS
+        for cell in (fresh.student if blank else fresh.solution).cells:
             cells.append(cell)
-            name = cell.get("id", "").removesuffix("-answer")
-            if cell.get("id", "").endswith("-answer") and draw.random() < 0.4:
-                source = f"# {student}\n{draw.choice(wrong[name])['code']}"
-                cells.append(nbformat.v4.new_code_cell(source, id=f"{name}-mistake"))
+            question = cell.get("id", "").removesuffix("-answer")
+            if cell.get("id", "").endswith("-answer") and (blank or draw.random() < WRONG):
+                right[name].discard(question)
+                source = f"# {student}\n{draw.choice(wrong[question])['code']}"
+                cells += [] if blank else [nbformat.v4.new_code_cell(source, id=f"{question}-mistake")]
+        cells += [nbformat.v4.new_code_cell(hostile[student], id="hostile")] if student in hostile else []
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-        nbformat.write(notebook, folder / f"student {student:03d}.ipynb")
+        nbformat.write(notebook, folder / name)
+    return right
 
 
-def grade(folder: Path, number: str, out: Path, kill_at: int | None = None) -> float:
+def grade(folder: Path, number: str, out: Path, limits: Sequence[str], kill_at: int | None = None) -> float:
     """Run the command, and kill it after ``kill_at`` results; return the seconds it took."""
     command = [sys.executable, "-m", "tools.grade", str(folder), "--assignment", number, "--out", str(out)]
+    command += ["--seed", "benchmark", *limits]
     start = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         if kill_at is not None and len(list((out / "results").glob("[0-9a-f]*.json"))) >= kill_at:
             process.send_signal(signal.SIGKILL)
             process.wait()
         time.sleep(0.05)
     return time.monotonic() - start
+
+
+def strange(out: Path, right: dict[str, set[str]], fresh: Release) -> list[str]:
+    """Return the marks that are not what the answers have earned."""
+    points = {question["name"]: question["points"] for question in fresh.questions}
+    found = []
+    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            for question, most in points.items():
+                got = float(line[question] or 0)
+                if (got == most) != (question in right[line["file"]]) or (not right[line["file"]] and got):
+                    found.append(f"{line['file']} ({line['status']}), {question}: {got:g} of {most:g}")
+    return found
 
 
 def digest(out: Path) -> str:
@@ -83,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grading", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--students", type=int, default=300)
     parser.add_argument("--assignments", nargs="+", default=all_numbers()[:3])
-    options = parser.parse_args()
+    options, limits = parser.parse_known_args()  # others are for tools.grade, as --cell-s 10
     print(f"sandbox: {kind()}")
     for number in options.assignments:
         fresh = release(number)
@@ -93,14 +136,16 @@ def main() -> None:
         )
         with tempfile.TemporaryDirectory() as scratch:
             folder, first, second = (Path(scratch) / name for name in ("class", "first", "second"))
-            hand_in(fresh, options.students, folder)
-            seconds = grade(folder, number, first, kill_at=options.students // 2)
+            right = hand_in(fresh, options.students, folder)
+            seconds = grade(folder, number, first, limits, kill_at=options.students // 2)
             kept = len(list((first / "results").glob("[0-9a-f]*.json")))
-            seconds += grade(folder, number, first)
+            seconds += grade(folder, number, first, limits)
             rows = len((first / "grades.csv").read_text(encoding="utf-8").splitlines()) - 1
             print(f"{number}: killed after {kept} of {options.students}, resumed, {rows} rows in {seconds:.0f} s:")
-            again = grade(folder, number, second)
-            print(f"{number}: {60 * options.students / again:.1f} submissions a minute without the kill")
+            again = grade(folder, number, second, limits)
+            rate = f"{60 * options.students / again:.1f} submissions a minute without the kill"
+            print(f"{number}: {rate}, load average {os.getloadavg()[1]:.1f}")
+            print(f"{number}: marks that are not earned, or not given: {strange(first, right, fresh) or 'none'}")
             same = "identical" if digest(first) == digest(second) else "DIFFERENT"
             print(f"{number}: marks of both runs {same} ({digest(first)})", flush=True)
 

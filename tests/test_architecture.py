@@ -12,7 +12,7 @@ from tools.imports import imported, modules
 
 ROOT = Path(ndelib.__file__).parent
 TOOLS = ROOT.parent / "tools"
-WORKER = TOOLS / "grading" / "worker"
+WORKER = TOOLS / "grading" / "judging" / "worker"
 MODULES = modules(ROOT)
 LARGEST_ROOM = 15  # files: what fits one sitting
 
@@ -63,7 +63,7 @@ def imports_of(path: Path, known: Iterable[str] = MODULES) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and path.parent == WORKER and node.level == 1:
             # Behind the wall its package has another name, so there imports are relative.
-            node.module, node.level = ".".join(filter(None, ("tools.grading.worker", node.module))), 0
+            node.module, node.level = ".".join(filter(None, ("tools.grading.judging.worker", node.module))), 0
     return imported(tree, known)
 
 

@@ -6,9 +6,10 @@ as it is known: the same command goes on where an earlier run was stopped, and a
 """
 
 import argparse
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from typing import Any
 from tqdm import tqdm
 
 from tools.common import ROOT, relative, run_program
-from tools.grading import engines
+from tools.grading.fresh import NEW, SOLUTION, choose_seed, expect_full_marks
+from tools.grading.judging import engines
+from tools.grading.judging.walls import KINDS, WARNING, Limits, kind
 from tools.grading.marks import Late, known_name, parse_late, read_extensions, read_manual
-from tools.grading.report import Line, Rules, label, lines, write_report
+from tools.grading.reports.report import Line, Rules, label, lines, write_report
 from tools.grading.results import Results, digest
 from tools.grading.roster import entries, read_roster
 from tools.grading.sheets import read_sheet
-from tools.grading.submissions import Submission, find_submissions, read_submission, which_assignment
-from tools.grading.walls import KINDS, WARNING, Limits, kind
+from tools.grading.submissions import Submission, cells_to_run, find_submissions, read_submission, which_assignment
 from tools.release import Release, release
 
 GRADES = ROOT / "grades"
@@ -44,6 +46,7 @@ class Options:
     workers: int | None = None
     cluster: str = ""
     again: str = ""
+    seed: str = ""
 
 
 def grade_class(folder: str, assignment: str | None, options: Options) -> list[Line]:
@@ -68,7 +71,9 @@ def grade_class(folder: str, assignment: str | None, options: Options) -> list[L
     )
     again = [] if options.again == ALL else [name.strip() for name in options.again.split(",") if name.strip()]
     anew = {entry.submission.name for name in again if (entry := known[known_name(name, known)]).submission}
-    outcomes = judge_all(submissions, fresh, options, anew)
+    seed = choose_seed(options.seed, options.out / "seed.txt")
+    solution = Submission(Path("solution"), SOLUTION, cells_to_run(fresh.solution_code, fresh.student))
+    outcomes = judge_all([solution, *submissions], fresh, options, anew, seed)
     rows = lines(whose, outcomes, rules, fresh.questions)
     title = f"Assignment {fresh.name[:2]}"
     changed = write_report(options.out, title, rows, fresh.questions, fresh.student, roster)
@@ -78,19 +83,30 @@ def grade_class(folder: str, assignment: str | None, options: Options) -> list[L
 
 
 def judge_all(
-    submissions: list[Submission], fresh: Release, options: Options, anew: Collection[str] = ()
+    submissions: list[Submission], fresh: Release, options: Options, anew: Collection[str] = (), seed: str = ""
 ) -> dict[str, dict[str, Any]]:
-    """Return the outcomes by the names of the submissions; those on disk are taken from there, but ``anew``."""
-    key = engines.answer_key(fresh.questions, options.limits)
+    """Return the outcomes by the names of the submissions; those on disk are taken from there, but ``anew``.
+
+    Raises:
+        Problem: the solution is among them, and does not get full marks.
+    """
+    key = engines.answer_key(fresh.questions, options.limits, seed)
     results = Results(options.out / "results")
     digests = {one.name: digest(key, one.cells) for one in submissions if not one.status}
     code = {digests[one.name]: one.cells for one in submissions if not one.status}  # two files may hold the same
     judged_anew = set(code) if options.again == ALL else {digests[name] for name in anew if name in digests}
     known = {name: found for name in code if name not in judged_anew and (found := results.read(name)) is not None}
     jobs = {name: cells for name, cells in code.items() if name not in known}
+
+    def heed(name: str) -> None:
+        if name == digests.get(SOLUTION):
+            expect_full_marks(known[name], fresh.questions, seed)
+
     if known:
         print(f"{len(known)} of {len(code)} were judged in an earlier run")
-    engine: Iterator[tuple[str, dict[str, Any]]]
+    for name in known:
+        heed(name)
+    engine: engines.Verdicts
     if options.cluster:
         engine = engines.on_cluster(options.cluster, key, jobs)
     else:
@@ -98,9 +114,11 @@ def judge_all(
             print(WARNING, file=sys.stderr)
         engine = engines.on_this_machine(key, jobs, options.workers)
     title = f"assignment {fresh.name[:2]}"
-    for name, outcome in tqdm(engine if jobs else [], total=len(jobs), desc=title, unit="submission"):
-        results.write(name, outcome)  # also of what no judge came back from: it would hold every later run as long
-        known[name] = outcome
+    with contextlib.closing(engine):
+        for name, outcome in tqdm(engine if jobs else [], total=len(jobs), desc=title, unit="submission"):
+            results.write(name, outcome)  # also of what no judge came back from: it would hold every later run as long
+            known[name] = outcome
+            heed(name)
     return {name: known[found] for name, found in digests.items()}
 
 
@@ -119,6 +137,8 @@ def main() -> None:
     parser.add_argument("--manual", type=Path, metavar="CSV", help="marks and comments by hand")
     again = "judge anew what an earlier run has judged: all, or the students or files that are named, parted by commas"
     parser.add_argument("--again", nargs="?", const=ALL, default="", metavar="NAMES", help=again)
+    seed = f"that the inputs of hidden tests follow from; default: as in the last run, or at random; {NEW}: others"
+    parser.add_argument("--seed", default="", metavar="TEXT", help=seed)
     for name, field in Limits.__dataclass_fields__.items():
         spelling = f"--{name.replace('_', '-')}"
         parser.add_argument(spelling, type=type(field.default), default=field.default, help=f"default: {field.default}")
@@ -139,6 +159,7 @@ def main() -> None:
         given.workers,
         given.cluster,
         again,
+        given.seed,
     )
     rows = grade_class(given.folder, assignment, options)
     graded = sum(row.outcome["status"] == "graded" for row in rows)

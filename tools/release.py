@@ -45,6 +45,11 @@ class Release:
             PUBLIC_TESTS / f"{self.name}.json": _public_tests(self.name, self.questions),
         }
 
+    @property
+    def solution_code(self) -> list[str]:
+        """The code cells of the solution."""
+        return [cell.source for cell in self.solution.cells if cell.cell_type == "code"]
+
     def write_autograder(self) -> Path:
         """Write the lecturer's files under ``_build``; return the path of the zip that ``tools.grade`` takes."""
         folder = BUILD / "exercises" / self.name[:2]

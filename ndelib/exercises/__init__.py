@@ -6,5 +6,6 @@ lecturer's master notebook. Nothing here needs a network or a package beyond tho
 
 from ndelib.exercises.expect import expect_close, expect_equal, expect_pair
 from ndelib.exercises.grader import Grader
+from ndelib.exercises.seeds import fresh_seed
 
-__all__ = ["Grader", "expect_close", "expect_equal", "expect_pair"]
+__all__ = ["Grader", "expect_close", "expect_equal", "expect_pair", "fresh_seed"]

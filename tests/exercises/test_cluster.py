@@ -4,8 +4,8 @@ import pytest
 
 from tests.exercises.synthetic import QUESTIONS, RIGHT, WRONG
 from tools.common import Problem
-from tools.grading import engines
-from tools.grading.walls import Limits
+from tools.grading.judging import engines
+from tools.grading.judging.walls import Limits
 
 distributed = pytest.importorskip("distributed")
 

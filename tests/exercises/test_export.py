@@ -13,9 +13,9 @@ import pytest
 from ndelib.exercises import Grader
 from ndelib.exercises.stopped import what_ran
 from tests.exercises import assignment as given
-from tools.grading.judge import judge
+from tools.grading.judging.judge import judge
+from tools.grading.judging.walls import Limits
 from tools.grading.submissions import read_submission
-from tools.grading.walls import Limits
 
 PROGRAM = """
 import json, sys

@@ -17,10 +17,10 @@ import pytest
 
 from tests.exercises.synthetic import QUESTIONS, REFUSE, RIGHT, SETUP, SLOPE, WRONG
 from tools.common import ROOT
-from tools.grading import sandbox
-from tools.grading.judge import judge
-from tools.grading.sandbox import Sandbox, nursery
-from tools.grading.walls import KINDS, Limits, kind
+from tools.grading.judging import sandbox
+from tools.grading.judging.judge import judge
+from tools.grading.judging.sandbox import Sandbox, nursery
+from tools.grading.judging.walls import KINDS, Limits, kind
 
 LIMITS = Limits(wall_s=200, cell_s=4, call_s=4, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
 NOTHING = {"q1": 0, "q2": 0, "q3": 0}

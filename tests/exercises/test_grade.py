@@ -23,9 +23,10 @@ from tests.exercises.synthetic import QUESTIONS, RIGHT
 from tools.assignments import all_numbers
 from tools.common import ROOT, Problem
 from tools.grade import Options, grade_class, judge_all
-from tools.grading import engines
-from tools.grading.judge import judge
-from tools.grading.report import _file_name
+from tools.grading.judging import engines
+from tools.grading.judging.judge import judge
+from tools.grading.judging.walls import Limits
+from tools.grading.reports.report import _file_name
 from tools.grading.submissions import (
     Submission,
     assignment_of,
@@ -35,7 +36,6 @@ from tools.grading.submissions import (
     which_assignment,
     without_stale_stubs,
 )
-from tools.grading.walls import Limits
 
 
 def notebook(*sources: str) -> nbformat.NotebookNode:
@@ -209,7 +209,7 @@ def test_where_no_judge_starts_the_run_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_judge_may_not_take_all_memory():
-    program = "import tools.grading.judge as j; j.OWN_MEMORY = 2**26; j._limit_own_memory(); bytearray(2**28)"
+    program = "import tools.grading.judging.judge as j; j.OWN_MEMORY = 2**26; j._limit_own_memory(); bytearray(2**28)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "MemoryError" in done.stderr
 
@@ -237,6 +237,14 @@ def test_links_and_what_is_no_file_get_a_line_and_are_not_followed(tmp_path: Pat
     gone = read_submission(root / "gone.ipynb", "gone", "01", student)
     assert (gone.status, gone.handed_in.year) == ("not a notebook", 1970)
     assert str(tmp_path) not in gone.problem  # the student reads it
+
+
+def test_a_notebook_whose_name_begins_with_a_dot_is_found_and_what_programs_leave_is_not(tmp_path: Path):
+    for name in ("s1/.ipynb", "..week 1.ipynb", ".DS_Store", "._s1.ipynb", "__MACOSX/s1.ipynb", ".git/x.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        nbformat.write(notebook("x = 1"), tmp_path / name)
+    found = [path.relative_to(tmp_path).as_posix() for path in find_submissions(str(tmp_path))]
+    assert found == ["..week 1.ipynb", "s1/.ipynb"]
 
 
 def test_a_folder_that_cannot_be_read_gets_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

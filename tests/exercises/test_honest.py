@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.exercises.synthetic import QUESTIONS, RIGHT, SETUP
-from tools.grading import engines, sandbox
-from tools.grading.judge import judge
-from tools.grading.sandbox import Use
-from tools.grading.walls import KINDS, Limits, kind
+from tools.grading.judging import engines, sandbox
+from tools.grading.judging.judge import Submission, judge
+from tools.grading.judging.sandbox import Use
+from tools.grading.judging.walls import KINDS, Limits, kind
 
 EVERYTHING = {"q1": 3, "q2": 3, "q3": 3}
 MAGICS = """
@@ -29,6 +29,7 @@ MAGICS = """
 import matplotlib
 matplotlib.use("TkAgg")
 """
+OWN_FILE = ["%%writefile mine.py\ndef double(x):\n    return 2 * x\n", "from mine import double"]
 PICTURE = """
 %pylab inline
 plt.plot([1, 2])
@@ -60,10 +61,30 @@ needs_a_wall = pytest.mark.skipif(
 
 @needs_a_wall
 def test_what_speaks_to_the_notebooks_program_stops_no_cell():
-    cells = [MAGICS + SETUP, "%%time\nx = 1", PICTURE, *RIGHT[1:]]
+    cells = [MAGICS + SETUP, "%%time\nx = 1", PICTURE, *OWN_FILE, f"%%nobody_has_this\n{RIGHT[2]}", *RIGHT[3:]]
     outcome = judge(cells, QUESTIONS, Limits())
     assert outcome["errors"] == []
     assert outcome["scores"] == EVERYTHING
+
+
+@needs_a_wall
+def test_cells_that_wait_for_what_does_not_come_cost_no_answer_beside_them():
+    """For a server or a device that is not there. Such a cell takes all the time that a notebook has."""
+    waits = "import threading\nthreading.Event().wait()"
+    outcome = judge([*RIGHT, waits, waits + "\n"], QUESTIONS, Limits(wall_s=20))
+    assert outcome["scores"] == EVERYTHING, outcome["errors"]
+    assert outcome["status"] == "graded"
+    assert "took too long: is there an endless loop?" in outcome["errors"][0]
+
+
+def test_a_notebook_that_takes_too_long_runs_again_without_the_cells_that_took_its_time():
+    one = Submission(["quick()", "train()", "train(more)", "later()"], [], Limits(wall_s=100))
+    one._cells_s.update({-1: 60, 0: 9, 1: 11, 2: 80})
+    one._skip.add(2)  # in which the time was over
+    one._without_the_slow()
+    assert one._skip == {1, 2}
+    assert one.ends == ["the cell that begins with `train()` was left out, as the notebook took too long"]
+    assert not one._once_more
 
 
 @needs_a_wall
@@ -159,7 +180,7 @@ def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
             waited = name in "bd" and [who for who, _ in said].count(name) == 1
             return {"status": "time limit" if waited else "graded", "kept_waiting": waited}
 
-        def close(self) -> None: ...
+        def end(self) -> None: ...
 
     monkeypatch.setattr(engines, "Judge", Stub)
     found = dict(engines.on_this_machine("key", {name: [name] for name in "abcd"}, workers=2))

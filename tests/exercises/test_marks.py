@@ -16,9 +16,9 @@ from tests.exercises.synthetic import QUESTIONS
 from tests.exercises.test_report import outcome
 from tools.common import Problem
 from tools.grade import Options, grade_class
-from tools.grading.exports import Result, canvas, moodle
 from tools.grading.marks import Late, Manual, parse_late, read_extensions, read_manual
-from tools.grading.report import NOTHING, Line, Rules, lines, table, write_report
+from tools.grading.reports.exports import Result, canvas, moodle
+from tools.grading.reports.report import NOTHING, Line, Rules, lines, table, write_report
 from tools.grading.roster import Entry, Student, entries, read_roster
 from tools.grading.sheets import Sheet, read_sheet
 from tools.grading.submissions import Submission

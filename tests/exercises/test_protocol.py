@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
 
-from tools.grading.judge import StudentIterator
-from tools.grading.worker.peer import Peer, StudentError, put_back
-from tools.grading.worker.values import BadMessage, Decoder, Encoder
-from tools.grading.worker.wire import Gone, Silent, Wire
+from tools.grading.judging.judge import StudentIterator
+from tools.grading.judging.worker.peer import Peer, StudentError, put_back
+from tools.grading.judging.worker.values import BadMessage, Decoder, Encoder
+from tools.grading.judging.worker.wire import Gone, Silent, Wire
 
 
 def adopt(peer: Peer, reference: Any) -> Any:

@@ -10,8 +10,8 @@ from ndelib.exercises import expect_close
 from ndelib.exercises.engine import run_test
 from ndelib.exercises.received import Receiver, with_plain_keys
 from tests.exercises.synthetic import SETUP
-from tools.grading.judge import judge
-from tools.grading.walls import Limits
+from tools.grading.judging.judge import judge
+from tools.grading.judging.walls import Limits
 
 LATE = """
 def late(twice):

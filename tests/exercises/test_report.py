@@ -6,18 +6,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
-from nbformat.v4 import new_notebook
+from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
-from tools.grading.items import analyse
-from tools.grading.pages import Marks, feedback
-from tools.grading.report import NOTHING, Line, table, write_report
+from tools.grading.reports.items import analyse
+from tools.grading.reports.pages import Marks, feedback
+from tools.grading.reports.report import NOTHING, Line, table, write_report
+from tools.grading.reports.similarity import LONGEST_NOTEBOOK, fingerprints, similar
 from tools.grading.results import Results, digest
 from tools.grading.roster import Student, entries, read_roster
-from tools.grading.similarity import LONGEST_NOTEBOOK, fingerprints, similar
-from tools.grading.submissions import Submission
+from tools.grading.submissions import Submission, read_submission
 from tools.grading.text import shown
 
 NAMES = {
@@ -84,6 +85,21 @@ def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
     deadline = datetime.fromtimestamp(1_700_000_000, tz=UTC) + timedelta(minutes=30)
     assert found[0].hours_late(deadline) == pytest.approx(0.5)
     assert found[0].hours_late(None) == 0.0
+
+
+def test_a_scratch_notebook_beside_the_answers_does_not_count_though_it_is_newer(tmp_path: Path):
+    student = new_notebook(cells=[new_code_cell("def double(x):\n    ...")])
+    cells = {"old": 'Grader("01")', "answers": DOUBLE, "scratch": "x = 1"}
+    (tmp_path / "s1").mkdir()
+    files = []
+    for age, (name, source) in enumerate(cells.items()):
+        path = tmp_path / "s1" / f"{name}.ipynb"
+        nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
+        os.utime(path, (10**9 + age, 10**9 + age))
+        files.append(read_submission(path, f"s1/{path.name}", "01", student))
+    (entry, *_) = entries(files, CLASS)
+    assert entry.submission is files[1]
+    assert len(entry.earlier) == 2
 
 
 def test_what_is_not_certain_is_listed_and_not_decided(tmp_path: Path):

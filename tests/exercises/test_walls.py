@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tools.common import ROOT
-from tools.grading import walls
-from tools.grading.walls import KINDS, kind
+from tools.grading.judging import walls
+from tools.grading.judging.walls import KINDS, kind
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # the one that a user who is not root can reach everywhere
 NOBODY = 65534
@@ -20,9 +20,9 @@ NOBODY = 65534
 OUTSIDE = """
 import ctypes, json, os, subprocess, sys, tempfile
 from pathlib import Path
-from tools.grading import walls
-from tools.grading.walls import Limits, wall
-from tools.grading.worker.refused import MACHINES, REFUSED
+from tools.grading.judging import walls
+from tools.grading.judging.walls import Limits, wall
+from tools.grading.judging.worker.refused import MACHINES, REFUSED
 below_tmp = [(Path(place), place) for place in sys.argv[2:]]
 walls._shown = lambda shown=walls._shown: [*shown(), *below_tmp]
 if os.uname().machine in MACHINES:

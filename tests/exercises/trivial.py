@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ndelib.exercises.engine import Test, needed_names, run_test
-from tools.grading.worker.limits import TimeLimit, time_limit
+from tools.grading.judging.worker.limits import TimeLimit, time_limit
 
 Function = Callable[..., Any]
 MOST_PUBLIC = 6

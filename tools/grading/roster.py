@@ -111,8 +111,8 @@ def entries(submissions: Sequence[Submission], students: Sequence[Student] | Non
                 notes[student.id].append(f"`{submission.name}` may be of {_either(owners)}: nobody gets it")
     found = []
     for student in students:
-        # A file that is a notebook before one that is not, and of several the last.
-        mine = sorted(by_student[student.id], key=lambda one: (not one.status, one.handed_in, one.name))
+        # A file that is a notebook before one that is not, one with answers before others, and of several the last.
+        mine = sorted(by_student[student.id], key=lambda one: (not one.status, one.answers, one.handed_in, one.name))
         found.append(Entry(student, mine[-1] if mine else None, mine[:-1], notes[student.id]))
     return [*found, *unknown]
 

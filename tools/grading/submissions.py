@@ -29,13 +29,17 @@ _ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
 
 @dataclass
 class Submission:
-    """One submitted file. ``problem`` says why there is nothing to grade in it, ``status`` the same in a word."""
+    """One submitted file. ``problem`` says why there is nothing to grade in it, ``status`` the same in a word.
+
+    ``answers`` is whether it names the assignment, or defines an answer; a scratch notebook beside it does neither.
+    """
 
     path: Path
     name: str
     cells: list[str] = field(default_factory=list)
     status: str = ""
     problem: str = ""
+    answers: bool = True
 
     @property
     def handed_in(self) -> datetime:
@@ -71,7 +75,11 @@ def _below(root: Path) -> Iterator[Path]:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    """Tell whether a program has left a file there; a student may call a notebook `.ipynb`."""
+    *folders, name = path.parts
+    if any(folder.startswith((".", "__MACOSX")) for folder in folders):
+        return True
+    return name.startswith("._") or (name.startswith((".", "__MACOSX")) and not name.endswith(".ipynb"))
 
 
 def read_code(path: Path) -> list[str]:
@@ -163,10 +171,16 @@ def read_submission(path: Path, name: str, assignment: str, student: NotebookNod
     elif not code:
         submission.status, submission.problem = "not a notebook", "it has no code"
     else:
-        # The checker's verdicts are not looked at, so its cells need not run.
-        kept = without_stale_stubs(code, student)
-        submission.cells = [source for source in kept if not _CHECK.fullmatch(source.strip())]
+        submission.cells = cells_to_run(code, student)
+        names = {name for stub in _stubs(student) for name in _defined(stub)}
+        submission.answers = found == assignment or any(_defines(source, name) for source in code for name in names)
     return submission
+
+
+def cells_to_run(code: list[str], student: NotebookNode) -> list[str]:
+    """Leave out stale stubs, and the checker's cells: its verdicts are not looked at, so they need not run."""
+    kept = without_stale_stubs(code, student)
+    return [source for source in kept if not _CHECK.fullmatch(source.strip())]
 
 
 def without_stale_stubs(code: list[str], student: NotebookNode) -> list[str]:
@@ -176,13 +190,16 @@ def without_stale_stubs(code: list[str], student: NotebookNode) -> list[str]:
     """
     distinct = {source.strip() for source in code}
     stale = set()
-    for cell in student.cells:
-        stub = cell.source.strip()
-        if cell.cell_type == "code" and "..." in stub and stub in distinct:
-            names, others = _defined(stub), distinct - {stub}
-            if names and all(any(_defines(other, name) for other in others) for name in names):
-                stale.add(stub)
+    for stub in _stubs(student) & distinct:
+        names, others = _defined(stub), distinct - {stub}
+        if names and all(any(_defines(other, name) for other in others) for name in names):
+            stale.add(stub)
     return [source for source in code if source.strip() not in stale]
+
+
+def _stubs(student: NotebookNode) -> set[str]:
+    """Return the answer cells as they are handed out."""
+    return {cell.source.strip() for cell in student.cells if cell.cell_type == "code" and "..." in cell.source}
 
 
 def _defined(stub: str) -> set[str]:

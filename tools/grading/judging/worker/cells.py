@@ -1,5 +1,6 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
@@ -36,6 +37,12 @@ class _Shell(InteractiveShell):
         except Exception:
             return None
 
+    def run_cell_magic(self, magic_name: str, line: str, cell: str) -> Any:
+        """Run ``%%magic``; one that is not known here, a timer of some package for one, leaves its cell as it is."""
+        if self.find_cell_magic(magic_name) is not None:
+            return super().run_cell_magic(magic_name, line, cell)
+        return self.run_cell(cell, store_history=False, silent=True).raise_error()
+
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
         """Show nothing."""
 
@@ -46,11 +53,11 @@ class _Shell(InteractiveShell):
 class Notebook:
     """A student's notebook as it runs; ``names`` are its variables."""
 
-    def __init__(self, cell_limit_s: float):
+    def __init__(self) -> None:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
         matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
+        sys.path.append("")  # as where a notebook is written: it may import a file that it has made
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
-        self._limit_s = cell_limit_s
         self._bindings = Bindings()
 
     @property
@@ -60,10 +67,11 @@ class Notebook:
         return names
 
     def run(
-        self, cells: list[str], skip: Iterable[int], answers: list[str], begin: Callable[[int], None]
+        self, cells: list[str], skip: Iterable[int], answers: list[str], limit_s: float, begin: Callable[[int], None]
     ) -> dict[str, list[dict[str, Any]]]:
         """Run the cells from top to bottom; return the errors of those that stopped, and what undid the ``answers``.
 
+        Each may compute for ``limit_s``.
         A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
         at the end: the student had run the cells in another order.
         """
@@ -72,22 +80,22 @@ class Notebook:
         for number, source in enumerate(cells):
             if number not in skipped:
                 begin(number)
-                error = self._run(number, source)
+                error = self._run(number, source, limit_s)
                 if error is not None:
                     errors[number] = error
                     again += [number] if error["type"] == "NameError" else []
         for number in again if len(again) < len(cells) else []:
             begin(number)
-            error = self._run(number, cells[number])
+            error = self._run(number, cells[number], limit_s)
             errors.pop(number)
             if error is not None:
                 errors[number] = error
         changes = [asdict(change) for name in answers for change in self._bindings.changes(name, self.names)]
         return {"errors": [{"cell": number, **error} for number, error in sorted(errors.items())], "changes": changes}
 
-    def _run(self, number: int, source: str) -> dict[str, str] | None:
+    def _run(self, number: int, source: str, limit_s: float) -> dict[str, str] | None:
         try:
-            with time_limit(self._limit_s):
+            with time_limit(limit_s):
                 result = self._shell.run_cell(source, store_history=False, silent=True)
             error = result.error_before_exec or result.error_in_exec
         except (TimeLimit, Exception, SystemExit, KeyboardInterrupt) as raised:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -21,27 +21,32 @@ import psutil
 from ndelib import exercises
 from tools.assignments import MasterQuestion
 from tools.common import ROOT, Problem
-from tools.grading.walls import Limits
-from tools.grading.worker.limits import WALL
+from tools.grading.judging.walls import Limits
+from tools.grading.judging.worker.limits import WALL
 
 CONNECT_S = 20
 START_S = 300
 TRIES = 4
 """How often a notebook is judged: a test from which a judge did not come back is left out the next time."""
 Outcome = dict[str, Any]
+Verdicts = Generator[tuple[str, Outcome], None, None]
 _mine = threading.local()
 
 
-def answer_key(questions: list[MasterQuestion], limits: Limits) -> str:
-    """Return all that a judge must know of an assignment, as one line of JSON."""
-    return json.dumps({"questions": questions, "limits": asdict(limits), "code": code_version()}, sort_keys=True)
+def answer_key(questions: list[MasterQuestion], limits: Limits, seed: str = "") -> str:
+    """Return all that a judge must know of an assignment, as one line of JSON.
+
+    From ``seed`` follow the inputs of hidden tests; from none, those that are published.
+    """
+    about = {"questions": questions, "limits": asdict(limits), "code": code_version(), "seed": seed}
+    return json.dumps(about, sort_keys=True)
 
 
 @functools.cache
 def code_version() -> str:
     """Return a digest of the code that decides about marks; two machines have to agree on it."""
     digest = hashlib.sha256()
-    for folder in (Path(__file__).parent, Path(str(exercises.__file__)).parent):
+    for folder in (Path(__file__).parents[1], Path(str(exercises.__file__)).parent):
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -53,10 +58,11 @@ class Judge:
     def __init__(self, key: str):
         self.key = key
         limits = Limits(**json.loads(key)["limits"])
-        self._notebook_s = limits.wall_s + 180
+        self._notebook_s = 2 * limits.wall_s + 180
         self._test_s = WALL * limits.call_s + 40
         self._process: subprocess.Popen[bytes] | None = None
         self._came = b""
+        self._ended = False
 
     def outcome(self, cells: list[str]) -> Outcome:
         """Judge one notebook; whatever is in it, an outcome comes back.
@@ -66,7 +72,7 @@ class Judge:
         """
         stuck: list[str] = []
         why = ""
-        for _ in range(TRIES):
+        for _ in range(0 if self._ended else TRIES):
             process = self._started()
             test = ""
             try:
@@ -80,7 +86,7 @@ class Judge:
                 late = isinstance(error, TimeoutError)
                 why = f"the judge {'took too long' if late else 'ended'} without a verdict"
                 stuck += [test] if test else []
-                if late and not test:
+                if self._ended or (late and not test):
                     break
         return crashed(why)
 
@@ -89,7 +95,7 @@ class Judge:
             self.close()
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tools.grading.judge"],
+                    [sys.executable, "-m", "tools.grading.judging.judge"],
                     cwd=ROOT,
                     env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
                     stdin=subprocess.PIPE,
@@ -116,6 +122,11 @@ class Judge:
         text, _, self._came = self._came.partition(b"\n")
         line: dict[str, Any] = json.loads(text)
         return line
+
+    def end(self) -> None:
+        """End it for good, also while another thread waits for a verdict."""
+        self._ended = True
+        self.close()
 
     def close(self) -> None:
         """End the judge and what it has started."""
@@ -155,7 +166,7 @@ def judge_here(key: str, cells: list[str]) -> Outcome:
     return judge.outcome(cells)
 
 
-def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Iterator[tuple[str, Outcome]]:
+def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Verdicts:
     """Judge the notebooks ``jobs``, as many at a time as there are cores; yield outcomes as they come.
 
     What a limit by the clock has ended while others had the processors is judged again at the end, one at a time.
@@ -179,12 +190,13 @@ def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = 
         for name in again:
             yield name, judges[0].outcome(jobs[name])
     finally:
+        pool.shutdown(wait=False, cancel_futures=True)
         for judge in judges:
-            judge.close()
-        pool.shutdown(cancel_futures=True)
+            judge.end()
+        pool.shutdown()
 
 
-def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Iterator[tuple[str, Outcome]]:
+def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Verdicts:
     """Judge the notebooks on the Dask cluster whose scheduler is at ``address``; yield outcomes as they come.
 
     Each of its machines has a clone of this repository, in the same version, and its environment. A task whose machine

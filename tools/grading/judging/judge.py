@@ -1,7 +1,8 @@
 """The judge: holds all tests, runs them on stand-ins for a student's names, and runs no line of the student's code.
 
-``python -m tools.grading.judge`` reads JSON lines, the assignment first and then submissions, and writes one JSON line
-for each. What comes out of the sandbox is rebuilt from plain data, and compared here by this process's own torch.
+``python -m tools.grading.judging.judge`` reads JSON lines, the assignment first and then submissions, and writes one
+JSON line for each. What comes out of the sandbox is rebuilt from plain data, and compared here by this process's own
+torch.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +22,15 @@ import torch
 
 from ndelib.exercises.bindings import Change, first_line, in_words
 from ndelib.exercises.engine import needed_names, run_test
+from ndelib.exercises.seeds import set_secret
 from tools.assignments import MasterQuestion
-from tools.grading.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
+from tools.grading.judging.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
+from tools.grading.judging.walls import Limits
+from tools.grading.judging.worker.limits import BY_CLOCK, WALL
+from tools.grading.judging.worker.peer import Peer, TooLong
+from tools.grading.judging.worker.values import Reference
+from tools.grading.judging.worker.wire import Gone, Silent, Wire
 from tools.grading.text import shown
-from tools.grading.walls import Limits
-from tools.grading.worker.limits import BY_CLOCK, WALL
-from tools.grading.worker.peer import Peer, TooLong
-from tools.grading.worker.values import Reference
-from tools.grading.worker.wire import Gone, Silent, Wire
 
 STARTS = 4
 """How often the worker of one submission is started: a cell or a call that ends it is left out the next time."""
@@ -36,6 +38,10 @@ GRACE_S = 5.0
 MOST_DATA = 2**30
 """bytes that a submission may send in one test: an endless generator must not fill the judge's memory"""
 START_S = 120.0
+SLOW = 0.1
+"""A cell that takes this part of the time of a whole notebook is left out if the notebook takes too long."""
+AGAIN = 0.5
+"""The part of the time of a notebook that it has once more, without those cells, and that its tests have at least."""
 MOST_LOST = 2
 """How often the tests of one question may end the worker, which is started again for the other questions."""
 KEPT_WAITING = 0.05
@@ -116,6 +122,9 @@ class Submission:
         self._now: tuple[int | str, float, float, float] = -1, limits.cell_s, 0.0, 0.0
         self._used: dict[int | str, tuple[float, float, float]] = {}
         self._skip: set[int] = set()
+        self._cells_s: defaultdict[int, float] = defaultdict(float)
+        self._cell_limit_s = limits.cell_s
+        self._once_more = True
         self._starts = 0
         self._sandbox: Sandbox | None = None
         self._peer: Peer | None = None
@@ -133,26 +142,35 @@ class Submission:
         return self._peer
 
     def _start(self) -> None:
-        at, reports = -1, 0
+        at, reports, began = -1, 0, time.monotonic()
+
+        def ran(cell: int) -> None:
+            nonlocal began
+            self._cells_s[cell] += time.monotonic() - began
+            began = time.monotonic()
 
         def progress(message: dict[str, Any]) -> None:
             nonlocal at, reports
             number = message.get("cell")
             if type(number) is not int or not -1 <= number < len(self._cells):
                 raise Gone("it reports a cell that there is not")
+            ran(at)
+            if not reports:  # how long it takes to start is nobody's fault
+                self._until += self._cells_s.pop(-1)
             at, reports = number, reports + 1
             if reports > 2 * len(self._cells) + 1:  # a cell runs twice at most
                 raise Gone("it does not keep to the protocol")
-            self._begin(number, self.limits.cell_s)
-            limit = START_S if number == -1 else WALL * self.limits.cell_s + GRACE_S
+            self._begin(number, self._cell_limit_s)
+            limit = START_S if number == -1 else WALL * self._cell_limit_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
         try:
             self._sandbox = Sandbox(self.limits)
             peer = Peer(Wire(self._sandbox.connection), _stand_in)
             peer.handlers["progress"] = progress
-            peer.wire.deadline = min(time.monotonic() + START_S, self._until)
-            message = {"do": "run", "cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
+            peer.wire.deadline = time.monotonic() + START_S
+            about = {"cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
+            message = {"do": "run", **about, "limit_s": self._cell_limit_s}
             errors, changes = _checked(peer.request(message), len(self._cells))
             del peer.handlers["progress"]  # there is none in a test: it would put off its deadline
             self._begin("tests", self.limits.call_s)
@@ -162,13 +180,31 @@ class Submission:
             if not self.sealed:
                 self.errors, self.changes = errors, changes
             self._peer, self.status = peer, "graded"
+            self._until = max(self._until, time.monotonic() + AGAIN * self.limits.wall_s)  # for the tests
         except (Gone, Silent, TooLong, Exception) as end:  # instead of the value, a worker may send any error
+            ran(at)
             what = self._end(end)
             self.status = "time limit" if isinstance(end, Silent) else "crashed"
             if at >= 0:
                 self._skip.add(at)
                 what = f"the cell that begins with `{first_line(self._cells[at])}` {what}"
             self.ends.append(what)
+            if isinstance(end, Silent) and at >= 0 and self._once_more and time.monotonic() >= self._until:
+                self._without_the_slow()
+
+    def _without_the_slow(self) -> None:
+        """Let the notebook run once more, without the cells that took its time: few are answers.
+
+        Those that it had not come to have no more time than they.
+        """
+        self._once_more, self._until = False, time.monotonic() + AGAIN * self.limits.wall_s
+        self._cell_limit_s = min(self._cell_limit_s, SLOW * self.limits.wall_s / WALL)
+        slow = {cell for cell, seconds in self._cells_s.items() if seconds > SLOW * self.limits.wall_s and cell >= 0}
+        self.ends += [
+            f"the cell that begins with `{first_line(self._cells[cell])}` was left out, as the notebook took too long"
+            for cell in sorted(slow - self._skip)
+        ]
+        self._skip |= slow
 
     def lose(self, end: BaseException) -> str:
         """Take note that the worker has died in a test; return why."""
@@ -375,6 +411,7 @@ def main() -> None:
     os.dup2(2, 1)  # nothing that a test prints is an answer
     key = json.loads(sys.stdin.readline())
     limits = Limits(**key["limits"])
+    set_secret(key["seed"])
     torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
     _limit_own_memory()
     with open(os.devnull, "w") as nowhere:

@@ -1,6 +1,6 @@
 """``python -m worker CONFIG``: run a notebook and answer calls on its functions, or make copies that do.
 
-CONFIG is JSON: ``socket`` (the number of an open file), ``nursery``, ``limits``, ``user``, ``cell_s``, ``call_s``,
+CONFIG is JSON: ``socket`` (the number of an open file), ``nursery``, ``limits``, ``user``, ``call_s``,
 ``scratch_mb``.
 """
 
@@ -79,7 +79,7 @@ def serve(config: dict[str, Any]) -> None:
     from .values import Reference
     from .wire import Wire
 
-    notebook = Notebook(config["cell_s"])
+    notebook = Notebook()
 
     def field(peer: Peer, reference: Reference) -> Any:
         """Return a function that calls the judge's."""
@@ -106,7 +106,7 @@ def serve(config: dict[str, Any]) -> None:
         def begin(number: int) -> None:
             peer.progress({"do": "progress", "cell": number})
 
-        return notebook.run(message["cells"], message["skip"], message["answers"], begin)
+        return notebook.run(message["cells"], message["skip"], message["answers"], message["limit_s"], begin)
 
     def get(message: dict[str, Any]) -> Any:
         name = message["name"]

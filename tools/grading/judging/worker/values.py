@@ -23,7 +23,8 @@ DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
         *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128),
-        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.bool),
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     )
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -80,8 +81,10 @@ class Encoder:
                 return {"!": "tensor", **self._tensor(value)}
             except Exception:  # on the meta device, escaped from vmap, sparse, quantised, of an odd class or type
                 return self._other(value)
-        if kind is np.ndarray and value.dtype.str in ARRAYS:
-            return {"!": "array", "dtype": value.dtype.str, "shape": value.shape, **self._bytes(value.tobytes())}
+        if isinstance(value, np.ndarray):
+            array = np.asarray(value)  # of a matrix or a masked array its numbers, which are what a comparison takes
+            if type(array) is np.ndarray and array.dtype.str in ARRAYS:
+                return {"!": "array", "dtype": array.dtype.str, "shape": array.shape, **self._bytes(array.tobytes())}
         if isinstance(value, np.generic) and value.dtype.str in ARRAYS:
             return {"!": "scalar", "dtype": value.dtype.str, **self._bytes(value.tobytes())}
         if kind is list:

@@ -12,15 +12,15 @@ from typing import Any
 from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
-from tools.grading.changes import note_changes
-from tools.grading.exports import Result, canvas, feedback_zip, moodle
-from tools.grading.items import analyse
 from tools.grading.marks import Late, Manual
-from tools.grading.pages import Marks, class_report, feedback, in_points
+from tools.grading.reports.changes import note_changes
+from tools.grading.reports.exports import Result, canvas, feedback_zip, moodle
+from tools.grading.reports.items import analyse
+from tools.grading.reports.pages import Marks, class_report, feedback, in_points
+from tools.grading.reports.similarity import similar
 from tools.grading.results import write_whole
 from tools.grading.roster import Entry
 from tools.grading.sheets import Sheet, as_csv
-from tools.grading.similarity import similar
 from tools.grading.text import visible
 
 NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}

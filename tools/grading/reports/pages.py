@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.assignments import MasterQuestion
-from tools.grading.items import ENOUGH, Question
-from tools.grading.similarity import Pair
+from tools.grading.reports.items import ENOUGH, Question
+from tools.grading.reports.similarity import Pair
 from tools.grading.text import visible
 
 _STYLE = """

@@ -1,4 +1,4 @@
-"""The processes that run a student's code, behind the wall of :mod:`tools.grading.walls`: their start, watch and end.
+"""The processes that run a student's code, behind the wall of ``walls.py``: their start, watch and end.
 
 Importing torch takes seconds. So where the wall allows it, one process behind it imports everything and runs nothing of
 a student's; for each submission it makes a copy of itself, which locks itself in once more and alone, and then works.
@@ -24,7 +24,7 @@ from types import TracebackType
 
 import psutil
 
-from tools.grading.walls import KINDS, STRANGER, Limits, book, environment, kind, wall
+from tools.grading.judging.walls import KINDS, STRANGER, Limits, book, environment, kind, wall
 
 WATCH_S = 0.25
 KILL_WAIT_S = 10.0
@@ -144,7 +144,7 @@ class _Home:
             "nursery": nursery,
             "limits": limits.for_a_process(),
             "user": STRANGER + os.getpid() % 2**16 if drops else None,
-            **{name: value for name, value in asdict(limits).items() if name in ("cell_s", "call_s", "scratch_mb")},
+            **{name: value for name, value in asdict(limits).items() if name in ("call_s", "scratch_mb")},
         }
         command = [sys.executable, "-P", "-m", "worker", json.dumps(config)]
         self.process = subprocess.Popen(
