@@ -1,0 +1,166 @@
+"""``periodic_orbit``: from a guess to the orbit, its period and its Floquet multipliers."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ndelib.dynamics.continuation.derivatives import Family
+from ndelib.dynamics.continuation.errors import ContinuationError
+from ndelib.dynamics.continuation.floquet import is_stable, multipliers
+from ndelib.dynamics.continuation.newton import newton
+from ndelib.dynamics.continuation.problem import check_family
+from ndelib.dynamics.continuation.shooting import TOLERANCE, OrbitSystem
+from ndelib.solvers.errors import SolverError
+from ndelib.solvers.odeint import odeint
+from ndelib.solvers.steps.step import VectorField
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodicOrbit:
+    """A periodic orbit of ẏ = f(y).
+
+    Attributes:
+        y: a state on it, (d,).
+        period: its period T.
+        multipliers: the Floquet multipliers (d,), complex, the largest first; one is 1, up to the error of the solve.
+        nodes: N states at the times 0, T/N, 2T/N, … from ``y`` on, (N, d).
+    """
+
+    y: Tensor
+    period: float
+    multipliers: Tensor
+    nodes: Tensor
+    field: VectorField = field(repr=False)
+
+    @property
+    def stable(self) -> bool:
+        """Whether all multipliers but the trivial one lie inside the unit circle."""
+        return is_stable(self.multipliers)
+
+    def trajectory(self, n: int) -> Tensor:
+        """Return n states at equal times over one period, (n, d); the last is the first again."""
+        if n < 2:
+            raise ValueError(f"n must be at least 2 states, got {n}")
+        duration = self.period / len(self.nodes)
+        times = torch.linspace(0.0, self.period, n, dtype=torch.float64)
+        pieces = []
+        for i, node in enumerate(self.nodes):
+            last = i == len(self.nodes) - 1
+            inside = times[(times >= i * duration) & ((times < (i + 1) * duration) | last)] - i * duration
+            if len(inside):
+                grid = torch.cat([inside.new_zeros(1), inside[inside > 0]])
+                path = solve(self.field, node, grid)
+                pieces.append(path if inside[0] == 0 else path[1:])
+        return torch.cat(pieces)
+
+
+def solve(f: VectorField, y: Tensor, t: Tensor) -> Tensor:
+    """Solve from ``y`` (d,) to the times ``t`` (n,) as exactly as orbits are: (n, d)."""
+    if len(t) == 1:
+        return y[None]
+    with torch.no_grad():
+        return odeint(f, y, t, method="dopri8", rtol=TOLERANCE, atol=TOLERANCE / 10)
+
+
+def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segments: int = 12) -> PeriodicOrbit:
+    """Find a periodic orbit of the autonomous field ``f(t, y)`` near a guess, by multiple shooting.
+
+    It is found whether it attracts or repels. A first guess of an attracting one comes from a long solve: any late
+    state, and the time between two of its maxima.
+
+    Args:
+        f: the vector field ``f(t, y)``, in float64, called on states (d,) and batches (*, d); it must not depend on t.
+        y_guess: a state near the orbit, (d,).
+        period_guess: about how long one period takes.
+        segments: into how many parts of equal duration the orbit is cut; more of them for one that repels strongly or
+            stays long near a saddle.
+
+    Raises:
+        ValueError: an argument has a wrong value or shape, or ``f`` depends on t; the message names it.
+        ContinuationError: Newton's method ends at an equilibrium, at another multiple of the period, or nowhere.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.dynamics import periodic_orbit
+        >>> def van_der_pol(t, y):
+        ...     q, v = y.unbind(-1)
+        ...     return torch.stack([v, (1 - q**2) * v - q], dim=-1)
+        >>> orbit = periodic_orbit(van_der_pol, torch.tensor([2.0, 0.0]), 6.5)
+        >>> round(orbit.period, 8), orbit.stable
+        (6.66328686, True)
+    """
+    y = torch.as_tensor(y_guess, dtype=torch.float64).detach()
+    if y.ndim != 1 or len(y) < 2 or not y.isfinite().all():
+        raise ValueError(f"y_guess must be a finite state (d,) with d ≥ 2, got {y_guess}")
+    if not 0 < period_guess < math.inf:
+        raise ValueError(f"period_guess must be positive and finite, got {period_guess}")
+    if segments < 1:
+        raise ValueError(f"segments must be at least 1, got {segments}")
+
+    def family(y: Tensor, p: Tensor) -> Tensor:
+        return f(torch.zeros_like(p), y)
+
+    zero = torch.zeros((), dtype=torch.float64)
+    check_family(family, y, zero)
+    for t in (0.7 * period_guess, 1.3):
+        if not torch.equal(f(zero + t, y), f(zero, y)):
+            raise ValueError(
+                "f must not depend on t: an orbit of a forced system needs the phase of its force among the states"
+            )
+    grid = torch.linspace(0.0, period_guess, segments + 1, dtype=torch.float64)
+    try:
+        nodes = solve(f, y, grid)[:-1]
+    except SolverError as failure:
+        raise ContinuationError(f"y_guess = {y.tolist()} cannot be followed for period_guess: {failure}") from failure
+    return close_up(family, nodes, period_guess, zero)
+
+
+def close_up(f: Family, nodes: Tensor, period: float, p: Tensor) -> PeriodicOrbit:
+    """Find the orbit of f(·, p) near the ``nodes`` (N, d) at equal times over about one ``period``."""
+    system = OrbitSystem(f, nodes, f(nodes, p).detach())
+
+    def at_p(x: Tensor) -> tuple[Tensor, Tensor]:
+        G, derivative = system(torch.cat([x, p[None]]))
+        return G, derivative[:, :-1]
+
+    guess = torch.cat([nodes.flatten(), nodes.new_tensor([period])])
+    gap = at_p(guess)[0].norm().item()
+    x, steps, _ = newton(at_p, guess, iterations=25)
+    if x is None:
+        raise ContinuationError(
+            f"no periodic orbit found near y_guess = {nodes[0].tolist()} with period_guess = {period:g}: the segments "
+            f"miss each other by {gap:.3g}, and Newton's method did not close them in {steps} steps. Take a state of a "
+            f"long solve and the time between two of its maxima, or more segments"
+        )
+    orbit = orbit_at(system, torch.cat([x, p[None]]), system(torch.cat([x, p[None]]))[1])
+    reject_degenerate(orbit, period)
+    return orbit
+
+
+def orbit_at(system: OrbitSystem, z: Tensor, derivative: Tensor) -> PeriodicOrbit:
+    """Read the orbit off the solution z = (Y, T, p) and the derivative of the equations there."""
+    Y, T, p = (part.clone() for part in system.parts(z))
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return system.f(y, p)
+
+    return PeriodicOrbit(Y[0], T.item(), multipliers(system.transitions(derivative)), Y, field)
+
+
+def reject_degenerate(orbit: PeriodicOrbit, period_guess: float) -> None:
+    """Raise if the orbit is an equilibrium, or has been run through several times."""
+    Y = orbit.nodes
+    size = (Y - Y.mean(dim=0)).norm(dim=1).max().item()
+    if len(Y) > 1 and size < 1e-6 * (1 + Y.norm(dim=1).max().item()):
+        raise ContinuationError(
+            f"Newton's method ended at the equilibrium {Y[0].tolist()}, not on an orbit: take y_guess nearer to the "
+            f"orbit and check period_guess = {period_guess:g}"
+        )
+    for k in range(2, len(Y) + 1):
+        if len(Y) % k == 0 and len(Y) > k - 1 and len(Y) // k < len(Y):
+            if (Y[len(Y) // k] - Y[0]).norm().item() < 1e-6 * size:
+                raise ContinuationError(
+                    f"{orbit.period:.6g} is {k} times the period of the orbit: take period_guess = {orbit.period / k:.6g}"
+                )

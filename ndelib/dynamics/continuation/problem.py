@@ -1,0 +1,98 @@
+"""What stays fixed: an equilibrium f(y, p) = 0 of a flow, or a cycle f(…f(y, p)…, p) = y of a map, as one equation.
+
+A point of a branch is one vector z = (y, p), so that y and p are unknowns alike: Keller (1977).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import jacfwd
+
+from ndelib.dynamics.continuation.derivatives import Family, value_and_jacobian
+
+KINDS = ("flow", "map")
+
+
+@dataclass(frozen=True)
+class FixedPointProblem:
+    """``residual(z) = 0`` for z = (y, p): equilibria of the flow ẏ = f(y, p), or points of ``period`` of the map f."""
+
+    f: Family
+    kind: str = "flow"
+    period: int = 1
+
+    def action(self, y: Tensor, p: Tensor) -> Tensor:
+        """Return f(y, p) of a flow, the ``period``-th iterate of a map: what the eigenvalues belong to."""
+        for _ in range(self.period):
+            y = self.f(y, p)
+        return y
+
+    def residual(self, y: Tensor, p: Tensor) -> Tensor:
+        """Return what is zero at an equilibrium or on a cycle, (d,)."""
+        return self.action(y, p) - y if self.kind == "map" else self.action(y, p)
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the residual (d,) at z = (y, p) and its derivative (d, d + 1)."""
+        return value_and_jacobian(self.residual, z[:-1], z[-1])
+
+    def jacobian(self, y: Tensor, p: Tensor) -> Tensor:
+        """Return the derivative of the action (d, d), in a form that can be differentiated again."""
+        return jacfwd(self.action)(y, p)
+
+    def eigenvalues(self, derivative: Tensor) -> Tensor:
+        """Return the eigenvalues (d,) that decide about stability, from the residual's ``derivative`` (d, d + 1)."""
+        own = torch.linalg.eigvals(derivative[:, :-1])
+        return own + 1 if self.kind == "map" else own
+
+    def is_stable(self, eigenvalues: Tensor) -> Tensor:
+        """Say whether all ``eigenvalues`` (*, d) lie left of the imaginary axis, or inside the unit circle: (*,)."""
+        inside = eigenvalues.abs() < 1 if self.kind == "map" else eigenvalues.real < 0
+        return inside.all(dim=-1)
+
+
+def read_start(f: Family, y0: Tensor, p0: float, p_range: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """Check what every continuation begins with, and return y0 (d,) and p0 () in float64."""
+    low, high = (float(end) for end in p_range)
+    if not low < high:
+        raise ValueError(f"p_range must be (low, high) with low < high, got {p_range}")
+    if not low <= float(p0) <= high:
+        raise ValueError(f"p0 must lie in p_range = ({low:g}, {high:g}), got p0 = {float(p0):g}")
+    y, p = torch.as_tensor(y0, dtype=torch.float64).detach(), torch.tensor(float(p0), dtype=torch.float64)
+    if y.ndim != 1 or y.numel() == 0:
+        raise ValueError(f"y0 must be one state of the shape (d,), got the shape {tuple(y.shape)}")
+    if not y.isfinite().all():
+        raise ValueError(f"y0 must be finite, got {y.tolist()}")
+    check_family(f, y, p)
+    return y, p
+
+
+def check_family(f: Family, y: Tensor, p: Tensor) -> None:
+    """Check what ``f`` returns for one state and for a batch, whose rows must not mix."""
+    for states in (y, y.expand(len(y) + 2, len(y)).clone()):
+        shape = tuple(states.shape)
+        try:
+            value = f(states, p)
+        except (RuntimeError, IndexError, ValueError) as refusal:
+            raise ValueError(
+                f"f(y, p) failed for y of the shape {shape} and a 0-dimensional p, both in float64: {refusal}. It must "
+                f"take batches (*, d), too: write y[..., 0], not y[0], and stack along dim=-1"
+            ) from refusal
+        if not isinstance(value, Tensor) or value.shape != states.shape:
+            got = f"the shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ValueError(
+                f"f(y, p) must return a tensor of the shape of y, one state or a batch: for y of the shape {shape} it "
+                f"returned {got}. Write y[..., 0], not y[0], and stack along dim=-1"
+            )
+        if value.dtype != torch.float64:
+            raise ValueError(f"f(y, p) must compute in float64, it returned {value.dtype}: use .double() on a network")
+    if not torch.equal(value.nan_to_num(), value[:1].expand_as(value).nan_to_num()):
+        raise ValueError("f(y, p) must act on each state of a batch alone: equal rows gave different values")
+
+
+def read_walk(step: float, max_steps: int) -> None:
+    """Check the numbers that every walk along a branch takes."""
+    if not (0 < step < float("inf")):
+        raise ValueError(f"step must be a positive number, the longest step along the branch; got {step}")
+    if max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, got {max_steps}")

@@ -1,0 +1,164 @@
+"""Walk along a curve G(z) = 0 with one unknown more than equations, by predictor and corrector.
+
+The length along the curve is the parameter, so that nothing special happens where the curve turns: Keller (1977);
+Doedel, Keller & Kernévez (1991); Kuznetsov, *Elements of Applied Bifurcation Theory* (2004), section 10.2.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ndelib.dynamics.continuation.newton import newton
+
+System = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""z (n,) -> G(z), (n − 1,), and its derivative, (n − 1, n)."""
+
+SMALLEST = 1e-9
+"""The walk gives up when its steps would have to be shorter than this share of the longest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A point ``z`` (n,) of a curve, whose last entry is the parameter, the unit ``tangent`` (n,) and G′ there."""
+
+    z: Tensor
+    tangent: Tensor
+    derivative: Tensor
+
+
+@dataclass(frozen=True)
+class Curve:
+    """G(z) = 0, with the ``weights`` (n,) of the scalar product ⟨a, b⟩ = Σ wᵢ aᵢ bᵢ that measures its length."""
+
+    system: System
+    weights: Tensor
+
+    def dot(self, a: Tensor, b: Tensor) -> float:
+        """Return ⟨a, b⟩."""
+        return (self.weights * a * b).sum().item()
+
+    def unit(self, a: Tensor) -> Tensor:
+        """Return ``a`` at length one."""
+        return a / self.dot(a, a) ** 0.5
+
+    def correct(self, guess: Tensor, normal: Tensor) -> tuple[Tensor | None, int]:
+        """Solve G(z) = 0 in the plane through ``guess`` that is orthogonal to ``normal``; count Newton's steps."""
+        row = self.weights * normal
+
+        def square(z: Tensor) -> tuple[Tensor, Tensor]:
+            values, J = self.system(z)
+            return torch.cat([values, (row @ (z - guess))[None]]), torch.cat([J, row[None]])
+
+        z, steps, _ = newton(square, guess)
+        return z, steps
+
+    def place(self, z: Tensor, along: Tensor) -> Place | None:
+        """Add to ``z`` the unit tangent that points in the direction of ``along``: G′(z) t = 0, ⟨along, t⟩ > 0."""
+        derivative = self.system(z)[1]
+        last = torch.zeros_like(z)
+        last[-1] = 1.0
+        t, info = torch.linalg.solve_ex(torch.cat([derivative, (self.weights * along)[None]]), last)
+        return Place(z, self.unit(t), derivative) if info.item() == 0 and t.isfinite().all() else None
+
+    def corrected(self, guess: Tensor, along: Tensor) -> tuple[Place | None, int]:
+        """Correct ``guess`` across the direction ``along`` and add the tangent; count Newton's steps."""
+        z, steps = self.correct(guess, along)
+        return (None if z is None else self.place(z, along)), steps
+
+
+def walk(
+    curve: Curve,
+    start: Place,
+    *,
+    p_range: tuple[float, float],
+    step: float,
+    first_step: float,
+    max_steps: int,
+    visit: Callable[[Place, Place], str | None],
+) -> str:
+    """Follow the curve from ``start``; call ``visit(previous, place)`` at every new place; return why the walk ended.
+
+    A step is made again at half its length where Newton's method fails, where the curve turns by more than 25°, or
+    where the correction is longer than half the step, which may mean another curve. What ``visit`` returns ends it.
+    """
+    here, h, low, high = start, first_step, min(p_range), max(p_range)
+    why = ""
+    for count in range(max_steps):
+        while True:
+            if h < SMALLEST * step:
+                z = here.z
+                return (
+                    f"step collapsed: {why} at p = {z[-1].item():.6g} with |y| = {z[:-1].norm().item():.3g}. "
+                    f"The branch may end there (a pole, a jump or the border of where f is defined), or f is not smooth"
+                )
+            guess = here.z + h * here.tangent
+            there, iterations = curve.corrected(guess, here.tangent)
+            if there is None:
+                why = "Newton's method fails"
+            elif curve.dot(here.tangent, there.tangent) < 0.9:
+                why = "the branch turns ever more sharply"
+            elif curve.dot(there.z - guess, there.z - guess) > 0.25 * h * h:
+                why = "the corrector leads far away"
+            else:
+                break
+            h /= 2
+        if not low <= there.z[-1].item() <= high:
+            at_end = _at_the_border(curve, here, there, low if there.z[-1].item() < low else high)
+            return (visit(here, at_end) if at_end is not None else None) or "left p_range"
+        reason = visit(here, there)
+        if reason:
+            return reason
+        if count >= 3 and _passes(curve, here, there, start):
+            return "closed"
+        here = there
+        h = min(step, h * (2.0 if iterations <= 3 else 1.0 if iterations <= 5 else 0.7))
+    return "max_steps"
+
+
+def _at_the_border(curve: Curve, here: Place, there: Place, p: float) -> Place | None:
+    """Return the place between two places at which the parameter is ``p``."""
+    share = (p - here.z[-1]) / (there.z[-1] - here.z[-1])
+    guess = here.z + share * (there.z - here.z)
+    guess[-1] = p
+    normal = torch.zeros_like(guess)
+    normal[-1] = 1.0
+    z, _ = curve.correct(guess, normal)
+    return None if z is None else curve.place(z, here.tangent)
+
+
+def _passes(curve: Curve, here: Place, there: Place, start: Place) -> bool:
+    """Say whether the last step has gone over the start of the walk, in its direction."""
+    chord = there.z - here.z
+    length = curve.dot(chord, chord)
+    share = curve.dot(start.z - here.z, chord) / length
+    aside = start.z - here.z - share * chord
+    return (
+        0 < share <= 1 and curve.dot(aside, aside) < 0.01 * length and curve.dot(start.tangent, there.tangent) > 0.9
+    )
+
+
+def root_between(curve: Curve, a: Place, b: Place, test: Callable[[Place], float], iterations: int) -> Place | None:
+    """Return a place between ``a`` and ``b`` where ``test``, whose signs differ there, is close to zero.
+
+    Regula falsi with the Illinois rule, which halves the value at an end that stays: Dowell & Jarratt (1971).
+    """
+    left, right = 0.0, curve.dot(b.z - a.z, a.tangent)
+    at_left, at_right = test(a), test(b)
+    best, smallest, last = (a, abs(at_left), 0) if abs(at_left) < abs(at_right) else (b, abs(at_right), 0)
+    for _ in range(iterations):
+        s = (left * at_right - right * at_left) / (at_right - at_left)
+        middle, _steps = curve.corrected(a.z + s * a.tangent, a.tangent)
+        if middle is None:
+            break
+        value = test(middle)
+        if abs(value) < smallest:
+            best, smallest = middle, abs(value)
+        if value == 0 or abs(right - left) < 1e-13 * (1 + abs(right)):
+            break
+        if (value < 0) == (at_left < 0):
+            left, at_left, at_right, last = s, value, at_right / 2 if last == -1 else at_right, -1
+        else:
+            right, at_right, at_left, last = s, value, at_left / 2 if last == 1 else at_left, 1
+    return best
