@@ -1,7 +1,7 @@
 """Box-counting dimension: a set of dimension D needs about ε^(−D) boxes of size ε.
 
 Falconer, *Fractal Geometry* (2014), chapter 2. The dimension is the limit ε → 0; what a fit over given sizes sees is
-its slope there, and the standard error of the fit says nothing of sizes that were not used.
+its slope there, and its error says nothing of sizes that were not used.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ from ndelib.dynamics.attractors.scaling import check_sizes, slope, whole
 
 @dataclass(frozen=True, eq=False)
 class BoxDimension:
-    """``dimension`` with the ``standard_error`` of the fit's slope, and what was fitted: ``sizes`` and ``counts``."""
+    """``dimension`` with its ``standard_error``, and what was fitted: ``sizes`` and ``counts``.
+
+    The error is the scatter of the slopes between neighbouring sizes, over the root of their number.
+    """
 
     dimension: float
     standard_error: float
@@ -50,7 +53,6 @@ def box_dimension(points: Tensor, sizes: Sequence[float] | Tensor) -> BoxDimensi
     else:
         if points.ndim != 2 or not len(points) or not points.isfinite().all():
             raise ValueError(f"points must be finite, (n, d) or an image of bools; got {tuple(points.shape)}")
-        corner = points.amin(0)
-        counts = [len(torch.floor((points - corner) / size).long().unique(dim=0)) for size in values]
+        counts = [len(torch.floor(points / size).long().unique(dim=0)) for size in values]
     fitted_sizes, fitted = torch.tensor(values, dtype=torch.float64), torch.tensor(counts)
     return BoxDimension(*slope(-fitted_sizes.log(), fitted.double().log()), fitted_sizes, fitted)

@@ -97,7 +97,7 @@ def lyapunov_spectrum(
         >>> def f(t, y):
         ...     return y @ torch.tensor([[-1.0, 3.0], [0.0, -2.0]], dtype=y.dtype).T
         >>> start = torch.ones(2, dtype=torch.float64)
-        >>> spectrum = lyapunov_spectrum(f, start, 20.0, transient=20.0)
+        >>> spectrum = lyapunov_spectrum(f, start, 2.0, transient=18.0, step_size=0.05)
         >>> [round(exponent, 4) for exponent in spectrum.exponents.tolist()]
         [-1.0, -2.0]
     """
@@ -155,9 +155,9 @@ def map_lyapunov_spectrum(
             map acts on every number by itself.
 
     Returns:
-        Exponents (*, k); on the line k = 1. They are −∞ on a superstable cycle, and NaN from a start that escapes to
-        infinity. At r = 4 and its kind, where log |f′| differs from its mean by a difference g(x) − g(f(x)), errors
-        fall like 1/steps, and the standard error says more than it need.
+        Exponents (*, k); on the line k = 1. On a superstable cycle they are −∞, or −36 and less where its points are
+        rounded; from a start that escapes to infinity NaN. Where log |f′| differs from its mean by a difference
+        g(x) − g(f(x)), as for the logistic map at r = 4, the error falls like 1/steps, faster than the standard error.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Exponents of power laws read off a log–log plot: a line by least squares, and how well its slope is known."""
+"""Exponents of power laws read off a log–log plot: a line by least squares, and the error of its slope."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from torch import Tensor
 def slope(x: Tensor, y: Tensor) -> tuple[float, float]:
     """Return the slope of the least-squares line through the points (x, y), (n,) each, and its standard error.
 
-    The error is that of residuals which are independent of each other and of one size.
+    The error is the scatter of the n − 1 slopes between neighbours, over √(n − 1). That of least squares takes the
+    residuals for independent; on a set that repeats itself at smaller scales they are waves, and it is far too small.
     """
-    x, y = x.double(), y.double()
-    dx, dy = x - x.mean(), y - y.mean()
-    b = (dx @ dy / (dx @ dx)).item()
-    residuals = dy - b * dx
-    return b, math.sqrt((residuals @ residuals / (len(x) - 2) / (dx @ dx)).item())
+    x, order = x.double().sort()
+    y = y.double()[order]
+    dx = x - x.mean()
+    local = y.diff() / x.diff()
+    return (dx @ y / (dx @ dx)).item(), (local.std() / math.sqrt(len(local))).item()
 
 
 def check_sizes(sizes: Sequence[float] | Tensor) -> list[float]:

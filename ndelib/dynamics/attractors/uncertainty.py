@@ -15,9 +15,10 @@ from ndelib.dynamics.attractors.scaling import check_sizes, slope, whole
 
 @dataclass(frozen=True, eq=False)
 class UncertaintyExponent:
-    """``exponent`` α with the ``standard_error`` of the fit's slope, and what was fitted: ``sizes`` and ``shares``.
+    """``exponent`` α with its ``standard_error``, and what was fitted: ``sizes`` and ``shares``.
 
-    ``dimension`` = d − α is that of the border.
+    ``dimension`` = d − α is that of the border. The error is the scatter of the slopes between neighbouring sizes, over
+    the root of their number.
     """
 
     exponent: float
@@ -75,7 +76,7 @@ def uncertainty_exponent(
 
 
 def _share_in_image(label: Tensor, size: int, largest: int) -> float:
-    """Return the share of pixels whose label differs ``size`` pixels on along an axis: the same pixels for all sizes."""
+    """Return the share of pixels whose label differs ``size`` pixels on, of the same pixels for all sizes."""
     differs = [
         (label.narrow(axis, size, n - largest) != label.narrow(axis, 0, n - largest)).double().mean()
         for axis, n in enumerate(label.shape)

@@ -24,6 +24,7 @@ from ndelib.dynamics.systems.maps import (
     StepMap,
     TentMap,
 )
+from ndelib.dynamics.systems.system import Flow, Map
 
 __all__ = [
     "FLOWS",
@@ -34,12 +35,14 @@ __all__ = [
     "DelayedLogisticMap",
     "Duffing",
     "FitzHughNagumo",
+    "Flow",
     "HenonMap",
     "Homoclinic",
     "HopfNormalForm",
     "LogisticMap",
     "Lorenz",
     "LotkaVolterra",
+    "Map",
     "Rossler",
     "SigmoidMap",
     "StandardMap",
