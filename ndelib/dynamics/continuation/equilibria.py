@@ -116,8 +116,8 @@ def _equilibrium(problem: FixedPointProblem, y: Tensor, p: Tensor) -> Tensor:
             else "take one from fixed_points(lambda t, y: f(y, p0), low, high)"
         )
         raise ContinuationError(
-            f"y0 = {y.tolist()} is not near a zero of {what} at p0 = {p.item():g}: |{what}| = {residual:.3g} there, and "
-            f"Newton's method found none in {steps} steps. Begin nearer: {search}"
+            f"y0 = {y.tolist()} is not near a zero of {what} at p0 = {p.item():g}: |{what}| = {residual:.3g} there, "
+            f"and Newton's method found none in {steps} steps. Begin nearer: {search}"
         )
     return solution
 

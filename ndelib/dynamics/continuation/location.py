@@ -2,7 +2,7 @@
 
 Govaerts, *Numerical Methods for Bifurcations of Dynamical Equilibria* (2000), chapters 3 and 4; for branch points Moore
 (1980). Each system of equations has a regular solution at a generic point of its kind, so Newton's method converges
-to rounding there, although on the branch itself it may not (at a branch point) .
+to rounding there, although on the branch itself it may not (at a branch point).
 """
 
 import math
@@ -84,9 +84,7 @@ def _defining_system(problem: FixedPointProblem, place: Place, kind: str) -> tup
         def crossing(x: Tensor) -> Tensor:  # f + μψ = 0, ψᵀ f_y = 0, ψᵀ f_p = 0, |ψ| = 1
             y, p, psi, mu = x[:d], x[d], x[d + 1 : -1], x[-1]
             by_y, by_p = jacfwd(problem.residual, (0, 1))(y, p)
-            return torch.cat(
-                [problem.residual(y, p) + mu * psi, psi @ by_y, (psi @ by_p)[None], (psi @ psi - 1)[None]]
-            )
+            return torch.cat([problem.residual(y, p) + mu * psi, psi @ by_y, (psi @ by_p)[None], (psi @ psi - 1)[None]])
 
         return crossing, torch.cat([place.z, psi, torch.zeros(1, dtype=y.dtype)])
 
@@ -109,16 +107,12 @@ def _defining_system(problem: FixedPointProblem, place: Place, kind: str) -> tup
         a, b, c, s = x[d + 1 : 2 * d + 1], x[2 * d + 1 : 3 * d + 1], x[-2], x[-1]
         A = matrix(x)
         scalars = torch.stack([a @ a + b @ b - 1, re @ b - im @ a, c * c + s * s - 1])
-        return torch.cat(
-            [problem.residual(x[:d], x[d]), A @ a - c * a + s * b, A @ b - s * a - c * b, scalars]
-        )
+        return torch.cat([problem.residual(x[:d], x[d]), A @ a - c * a + s * b, A @ b - s * a - c * b, scalars])
 
     return on_the_circle, torch.cat([place.z, re, im, torch.tensor([eigenvalue.real, eigenvalue.imag], dtype=y.dtype)])
 
 
-def _point(
-    problem: FixedPointProblem, kind: str, x: Tensor, tangent: Tensor, accuracy: float
-) -> BifurcationPoint:
+def _point(problem: FixedPointProblem, kind: str, x: Tensor, tangent: Tensor, accuracy: float) -> BifurcationPoint:
     """Read a point off the unknowns of its equations, and add what its normal form says."""
     d = len(tangent) - 1
     y, p = x[:d].clone(), x[d]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd
 
-SMALL = 1e-9
+SMALL = 1e-8
 """A Newton step this small, relative to 1 + |x|, is the last: the next would be about its square."""
 
 

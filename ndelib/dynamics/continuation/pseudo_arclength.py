@@ -134,9 +134,7 @@ def _passes(curve: Curve, here: Place, there: Place, start: Place) -> bool:
     length = curve.dot(chord, chord)
     share = curve.dot(start.z - here.z, chord) / length
     aside = start.z - here.z - share * chord
-    return (
-        0 < share <= 1 and curve.dot(aside, aside) < 0.01 * length and curve.dot(start.tangent, there.tangent) > 0.9
-    )
+    return 0 < share <= 1 and curve.dot(aside, aside) < 0.01 * length and curve.dot(start.tangent, there.tangent) > 0.9
 
 
 def root_between(curve: Curve, a: Place, b: Place, test: Callable[[Place], float], iterations: int) -> Place | None:

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd
 
-from ndelib.dynamics.continuation.branch import BifurcationPoint, Branch
+from ndelib.dynamics.continuation.branch import POINTS, BifurcationPoint, Branch
 from ndelib.dynamics.continuation.equilibria import curve_of, follow, read_stop
 from ndelib.dynamics.continuation.errors import ContinuationError
-from ndelib.dynamics.continuation.branch import POINTS
 from ndelib.dynamics.continuation.problem import FixedPointProblem
 from ndelib.dynamics.continuation.pseudo_arclength import Place
 
@@ -52,7 +51,9 @@ def switch_branch(
         }
         raise ValueError(f'point must be a "branch" or "period-doubling" point, got a {point.kind}: {hint[point.kind]}')
     along = curve_of(problem, len(z)).unit(_other_direction(problem, z, point.tangent))
-    forwards, backwards = (follow(problem, _place(problem, z, a), singular_start=True, **settings) for a in (along, -along))
+    forwards, backwards = (
+        follow(problem, _place(problem, z, a), singular_start=True, **settings) for a in (along, -along)
+    )
     return backwards.joined_before(forwards)
 
 
@@ -76,8 +77,8 @@ def _other_direction(problem: FixedPointProblem, z: Tensor, tangent: Tensor) -> 
     size = Q.abs().max().item()
     if Q.det().item() >= -1e-10 * size**2 or size == 0:
         raise ContinuationError(
-            f"at p = {z[-1].item():.6g} the second derivatives of f give no second direction (det Q = {Q.det().item():.2g}): "
-            f"the point is isolated, or more than two branches meet, or they touch"
+            f"at p = {z[-1].item():.6g} the second derivatives of f give no second direction (det Q = "
+            f"{Q.det().item():.2g}): the point is isolated, or more than two branches meet, or they touch"
         )
     # Q = Σ λᵢ eᵢeᵢᵀ with λ₁ < 0 < λ₂: the form vanishes along √λ₂ e₁ ± √−λ₁ e₂.
     (low, high), E = torch.linalg.eigh(Q)

@@ -7,8 +7,8 @@ Each is divided by a positive number of its own size, which leaves its sign and 
 import torch
 from torch import Tensor
 
-from ndelib.dynamics.continuation.pseudo_arclength import Place
 from ndelib.dynamics.continuation.problem import FixedPointProblem
+from ndelib.dynamics.continuation.pseudo_arclength import Place
 
 
 def pairs(eigenvalues: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Where a branch of orbits ends at a homoclinic orbit: its period grows like a logarithm, and p* can be extrapolated.
 
-An orbit that passes a saddle stays there about as long as it takes to leave it; with eigenvalues λ_s < 0 < λ_u nearest to
-zero, |p − p*| ~ e^{−λT} with λ = min(λ_u, −λ_s): Gaspard (1990); Kuznetsov (2004), section 6.2.
+The nearer an orbit passes a saddle, the longer it stays there. With λ_s < 0 < λ_u the eigenvalues nearest to zero,
+|p − p*| ~ e^{−λT} with λ = min(λ_u, −λ_s): Gaspard (1990); Kuznetsov (2004), section 6.2. (For an attracting orbit in
+the plane −λ_s > λ_u, so that T ≈ −ln|p − p*| / λ_u.)
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ndelib.dynamics.continuation.errors import ContinuationError
 from ndelib.dynamics.continuation.newton import newton
-from ndelib.dynamics.continuation.orbit_branch import OrbitBranch
+from ndelib.dynamics.continuation.orbits.branch import OrbitBranch
 from ndelib.dynamics.continuation.problem import FixedPointProblem
 
 
@@ -65,7 +66,7 @@ def homoclinic_limit(orbits: OrbitBranch) -> HomoclinicLimit:
     ratio = torch.exp(-leading * (T[-1] - T[-2]))
     limit = (p[-1] - ratio * p[-2]) / (1 - ratio)
     distance = (p - limit).abs()
-    used = (T >= T[-1] / 2) & (distance > 1e-10 * (1 + limit.abs())) & (torch.arange(len(T)) < len(T) - 2)
+    used = (T[-1] / 2 <= T) & (distance > 1e-10 * (1 + limit.abs())) & (torch.arange(len(T)) < len(T) - 2)
     if used.sum() < 3:
         raise ContinuationError("fewer than three orbits of half the longest period: take shorter steps, or go further")
     t, y = T[used] - T[used].mean(), distance[used].log()
@@ -85,5 +86,7 @@ def _slowest_equilibrium(problem: FixedPointProblem, orbits: OrbitBranch) -> Ten
 
     saddle, _, _ = newton(at_p, slowest, iterations=20)
     if saddle is None:
-        raise ContinuationError(f"there is no equilibrium near the slowest state {slowest.tolist()}: follow the branch on")
+        raise ContinuationError(
+            f"there is no equilibrium near the slowest state {slowest.tolist()}: follow the branch on"
+        )
     return saddle

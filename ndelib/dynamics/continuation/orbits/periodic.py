@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ndelib.dynamics.continuation.derivatives import Family
 from ndelib.dynamics.continuation.errors import ContinuationError
-from ndelib.dynamics.continuation.floquet import is_stable, multipliers
 from ndelib.dynamics.continuation.newton import newton
+from ndelib.dynamics.continuation.orbits.floquet import is_stable, multipliers
+from ndelib.dynamics.continuation.orbits.shooting import TOLERANCE, OrbitSystem
 from ndelib.dynamics.continuation.problem import check_family
-from ndelib.dynamics.continuation.shooting import TOLERANCE, OrbitSystem
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.steps.step import VectorField
@@ -158,9 +158,8 @@ def reject_degenerate(orbit: PeriodicOrbit, period_guess: float) -> None:
             f"Newton's method ended at the equilibrium {Y[0].tolist()}, not on an orbit: take y_guess nearer to the "
             f"orbit and check period_guess = {period_guess:g}"
         )
-    for k in range(2, len(Y) + 1):
-        if len(Y) % k == 0 and len(Y) > k - 1 and len(Y) // k < len(Y):
-            if (Y[len(Y) // k] - Y[0]).norm().item() < 1e-6 * size:
-                raise ContinuationError(
-                    f"{orbit.period:.6g} is {k} times the period of the orbit: take period_guess = {orbit.period / k:.6g}"
-                )
+    for k in range(2, len(Y)):
+        if len(Y) % k == 0 and (Y[len(Y) // k] - Y[0]).norm().item() < 1e-6 * size:
+            raise ContinuationError(
+                f"{orbit.period:.6g} is {k} times the period of the orbit: take period_guess = {orbit.period / k:.6g}"
+            )

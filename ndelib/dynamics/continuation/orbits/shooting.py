@@ -1,6 +1,6 @@
 """A periodic orbit as the solution of equations: cut it into segments, and ask that each ends where the next begins.
 
-Multiple shooting: Stoer & Bulirsch, *Introduction to Numerical Analysis* (2002), section 7.3; Seydel (2010), section 7.6.
+Multiple shooting: Stoer & Bulirsch, *Introduction to Numerical Analysis* (2002), section 7.3; Seydel (2010), chapter 7.
 With one segment an error at the start has grown by the largest multiplier at the end; with N segments by its N-th root.
 All segments are solved together, as a batch.
 """

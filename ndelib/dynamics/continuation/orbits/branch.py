@@ -14,11 +14,11 @@ from ndelib.dynamics.continuation.branch import BifurcationPoint
 from ndelib.dynamics.continuation.derivatives import Family
 from ndelib.dynamics.continuation.equilibria import read_stop
 from ndelib.dynamics.continuation.errors import ContinuationError
-from ndelib.dynamics.continuation.floquet import is_stable, multipliers, nontrivial
-from ndelib.dynamics.continuation.orbits import PeriodicOrbit, close_up, orbit_at
+from ndelib.dynamics.continuation.orbits.floquet import multipliers, nontrivial
+from ndelib.dynamics.continuation.orbits.periodic import PeriodicOrbit, close_up, orbit_at
+from ndelib.dynamics.continuation.orbits.shooting import OrbitSystem
 from ndelib.dynamics.continuation.problem import read_start, read_walk
 from ndelib.dynamics.continuation.pseudo_arclength import Curve, Place, root_between, walk
-from ndelib.dynamics.continuation.shooting import OrbitSystem
 
 ORBIT_POINTS = ("cyclic-fold", "period-doubling", "torus")
 
