@@ -46,8 +46,8 @@ def basins(
         ValueError: more than 200 different cycles were found, so orbits have not settled; or an argument has a wrong
             value or shape.
 
-    Example: the double well ẍ = x − x³ − ẋ, whose flow over one time unit is a map of the plane.
-        >>> import torch
+    Example:
+        >>> import torch  # the double well ẍ = x − x³ − ẋ: its flow over one time unit is a map of the plane
         >>> from ndelib import odeint
         >>> from ndelib.dynamics import Duffing, basins
         >>> well = Duffing(delta=1.0, gamma=0.0)

@@ -72,20 +72,20 @@ def lyapunov_spectrum(
 ) -> LyapunovSpectrum:
     """Return the Lyapunov exponents of a flow from every start, the largest first.
 
-    The solve carries the states and k tangent vectors, Q̇ = J(t, y) Q; at the end of every ``interval`` Q becomes
+    The solve carries the states and k tangent vectors, dQ/dt = J(t, y) Q; at the end of every ``interval`` Q becomes
     orthonormal again. Many short runs cost hardly more than one and are pooled by
     :meth:`LyapunovSpectrum.over_starts`.
 
     Args:
         f: the vector field ``f(t, y)``, called on states (*, d). If it has ``f.jacobian(t, y)``, as the known systems
             do, that is used; otherwise autograd.
-        y0: one start (d,) or a batch (*, d). Take float64.
+        y0: one start (d,) or a batch (*, d), which broadcasts with the parameters of f. Take float64.
         duration: the length of the run after the transient.
         transient: the time that states and tangent vectors get to settle.
         count: how many exponents, k; all d if ``None``.
         interval: the time between two orthonormalisations. Within it neighbours may part by a factor of 10⁶ or so.
-        method: the method of :func:`ndelib.odeint`.
-        options: its options; without one, steps of 0.01.
+        method: the method of :func:`ndelib.odeint`, for instance ``"dopri5"`` with ``rtol=1e-8``.
+        options: its options. With ``"rk4"`` steps are of 0.01 if ``step_size`` is not given.
 
     Raises:
         ValueError: an argument has a wrong value or shape; the message names it.
@@ -103,14 +103,16 @@ def lyapunov_spectrum(
     """
     if y0.ndim == 0:
         raise ValueError("y0 must be a start (d,) or a batch (*, d), got a single number: use y0[None]")
-    k = _count(y0.shape[-1], count)
+    with torch.no_grad():
+        y, d = starts(lambda y: f(torch.zeros((), dtype=y.dtype, device=y.device), y), y0, y0.shape[-1], ("f", "y0"))
+    k = _count(d, count)
     if not (duration > 0 and transient >= 0 and interval > 0):
         raise ValueError(
             f"duration and interval must be positive and transient not negative; "
             f"got duration = {duration}, interval = {interval}, transient = {transient}"
         )
-    if not options:
-        options = {"step_size": 0.01}
+    if method == "rk4":
+        options.setdefault("step_size", 0.01)
 
     def field(t: Tensor, Y: Tensor) -> Tensor:
         y, Q = Y[..., 0], Y[..., 1:]
@@ -124,7 +126,7 @@ def lyapunov_spectrum(
     times += [transient + i * h for i in range(length * BLOCKS + 1)]
     logs = []
     with torch.no_grad():
-        Y = torch.cat([y0[..., None], _first_frame(y0, k)], dim=-1)
+        Y = torch.cat([y[..., None], _first_frame(y, k)], dim=-1)
         for t, t1 in pairwise(times):
             Y = odeint(field, Y, [t, t1], method=method, **options)[-1]
             Q, R = torch.linalg.qr(Y[..., 1:])

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 
-def starts(map: Callable[[Tensor], Tensor], x0: float | Tensor, dimension: int | None) -> tuple[Tensor, int]:
+def starts(
+    map: Callable[[Tensor], Tensor], x0: float | Tensor, dimension: int | None, names: tuple[str, str] = ("map", "x0")
+) -> tuple[Tensor, int]:
     """Return the starts in the shape in which ``map`` returns them, and the length d of a state.
+
+    ``names`` are those of the two in messages.
 
     Raises:
         ValueError: a state has another length than d, or ``map`` returns something that is no state.
@@ -20,7 +24,8 @@ def starts(map: Callable[[Tensor], Tensor], x0: float | Tensor, dimension: int |
     try:
         return torch.broadcast_to(x, image.shape).to(torch.promote_types(x.dtype, image.dtype)), d
     except RuntimeError:
+        function, start = names
         raise ValueError(
-            f"map must return states of the shape of x0, {tuple(x.shape)}, or of x0 and its parameters together; "
+            f"{function} must return states of {start}'s shape, {tuple(x.shape)}, broadcast with its parameters; "
             f"it returned the shape {tuple(image.shape)}"
         ) from None

@@ -62,7 +62,7 @@ class Rossler(Flow):
 
 @dataclass(frozen=True, eq=False)
 class VanDerPol(Flow):
-    """Van der Pol's oscillator ẍ − μ(1 − x²)ẋ + x = 0 as ẋ = v, v̇ = μ(1 − x²)v − x. One limit cycle for μ > 0."""
+    """Van der Pol's oscillator ẍ − μ(1 − x²)ẋ + x = 0 as dx/dt = v, dv/dt = μ(1 − x²)v − x. One cycle for μ > 0."""
 
     mu: Parameter = 1.0
     dimension: ClassVar[int] = 2
@@ -77,7 +77,7 @@ class VanDerPol(Flow):
 
 @dataclass(frozen=True, eq=False)
 class FitzHughNagumo(Flow):
-    """A nerve's pulse: v̇ = v − v³/3 − w + I, ẇ = ε(v + a − bw). It fires when the current I is large enough."""
+    """A nerve's pulse: dv/dt = v − v³/3 − w + I, dw/dt = ε(v + a − bw). It fires when the current I is large enough."""
 
     a: Parameter = 0.7
     b: Parameter = 0.8
@@ -141,7 +141,7 @@ class LotkaVolterra(Flow):
 
 @dataclass(frozen=True, eq=False)
 class Duffing(Flow):
-    """A driven beam between two magnets: ẋ = v, v̇ = −δv − αx − βx³ + γ cos ωt.
+    """A driven beam between two magnets: dx/dt = v, dv/dt = −δv − αx − βx³ + γ cos ωt.
 
     It depends on time with the period 2π/ω. As it stands it is chaotic.
     """
@@ -164,7 +164,7 @@ class Duffing(Flow):
 
 @dataclass(frozen=True, eq=False)
 class HopfNormalForm(Flow):
-    """The normal form of a Hopf bifurcation: ṙ = μr + ar³ + br⁵, θ̇ = ω, in Cartesian coordinates.
+    """The normal form of a Hopf bifurcation: dr/dt = μr + ar³ + br⁵, dθ/dt = ω, in Cartesian coordinates.
 
     ``cubic`` is a: its sign is that of the first Lyapunov coefficient. For a < 0 the cycle of radius √(−μ/a) is stable
     (supercritical), for a > 0 it is unstable. With b = ``quintic`` < 0 < a, two cycles meet in a cyclic fold at

@@ -203,6 +203,15 @@ def test_starts_do_not_touch_each_other():
     assert torch.allclose(together[1], lyapunov_spectrum(Lorenz(), start[1], 2.0).exponents, atol=1e-11)
 
 
+def test_starts_broadcast_with_the_parameters_of_a_field():
+    rho, start = torch.tensor([0.5, 28.0], dtype=torch.float64), numbers(3)
+    both = lyapunov_spectrum(Lorenz(rho=rho), start, 2.0).exponents
+    assert torch.allclose(both[0], lyapunov_spectrum(Lorenz(rho=0.5), start, 2.0).exponents, atol=1e-11)
+    assert both.shape == (2, 3)
+    with pytest.raises(ValueError, match=r"f must return states of y0's shape, \(3,\).*\(2,\)"):
+        lyapunov_spectrum(lambda t, y: y[:2], start, 2.0)
+
+
 def test_a_start_that_escapes_has_no_exponent_and_spoils_no_other():
     r = torch.tensor([3.7, 4.5, 3.9], dtype=torch.float64)
     spectrum = map_lyapunov_spectrum(LogisticMap(r), 0.3, 100).exponents[:, 0]
@@ -271,3 +280,13 @@ def test_the_dimension_of_kaplan_and_yorke(exponents, dimension):
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.ones(3, dtype=torch.float64))
+
+
+def test_any_method_of_odeint_will_do():
+    start = torch.ones(3, dtype=torch.float64)
+    reference = lyapunov_spectrum(Lorenz(), start, 2.0, step_size=0.002).exponents
+    adaptive = lyapunov_spectrum(Lorenz(), start, 2.0, method="dopri5", rtol=1e-9, atol=1e-9).exponents
+    assert torch.allclose(reference, adaptive, atol=1e-6)
+    assert torch.allclose(
+        reference, lyapunov_spectrum(Lorenz(), start, 2.0, rtol=1e-3).exponents, atol=1e-4
+    )  # rk4: steps of 0.01

@@ -141,7 +141,7 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_a_map_of_another_shape_is_refused():
-    with pytest.raises(ValueError, match=r"map must return states of the shape of x0, \(3,\).*shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"map must return states of x0's shape, \(3,\).*shape \(2,\)"):
         omega_limit_sets(lambda x: x[:2], torch.zeros(3))
 
 
