@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ndelib.dynamics.continuation.problem import FixedPointProblem
+from ndelib.dynamics.continuation.problem import FixedPointProblem, Reach
 
 POINTS = {
     "flow": ("fold", "branch", "hopf"),
@@ -71,7 +71,7 @@ class Branch:
             ``"stopped at …"`` (what ``stop_at`` asked for), or ``"step collapsed: …"`` with a hint. A branch that
             was followed both ways has both reasons, with ``" | "`` in between.
         problem: the family, its kind and the period of the cycle.
-        settings: what the branch was computed with, which :func:`ndelib.dynamics.switch_branch` takes over.
+        reach: how far it was followed, which :func:`ndelib.dynamics.switch_branch` takes over.
     """
 
     p: Tensor
@@ -81,16 +81,18 @@ class Branch:
     points: list[BifurcationPoint]
     status: str
     problem: FixedPointProblem = field(repr=False)
-    settings: dict = field(repr=False)
+    reach: Reach = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.p)
 
     def joined_before(self, other: "Branch") -> "Branch":
         """Return one branch: this one backwards, then ``other``, which begins at the same point."""
-        both = (torch.cat([a.flip(0), b[1:]]) for a, b in zip(self._columns(), other._columns(), strict=True))
+        columns = zip(self._columns(), other._columns(), strict=True)
+        p, y, eigenvalues, stable = (torch.cat([a.flip(0), b[1:]]) for a, b in columns)
         status = self.status if self.status == other.status else f"{self.status} | {other.status}"
-        return Branch(*both, [*self.points[::-1], *other.points], status, self.problem, self.settings)
+        points = [*self.points[::-1], *other.points]
+        return Branch(p, y, eigenvalues, stable, points, status, self.problem, self.reach)
 
     def _columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.p, self.y, self.eigenvalues, self.stable

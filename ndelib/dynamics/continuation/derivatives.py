@@ -1,4 +1,4 @@
-"""First derivatives of a family f(y, p) by dual numbers: f is evaluated once on all directions, as on a batch.
+"""First derivatives of a family f(y, p): backwards at one state, by dual numbers along many directions at once.
 
 Baydin, Pearlmutter, Radul & Siskind (2018). Second and third derivatives, which are wanted at single points only, come
 from ``torch.func.jacfwd``.
@@ -23,9 +23,15 @@ def directional(f: Family, y: Tensor, p: Tensor, dy: Tensor, dp: float) -> tuple
 
 
 def value_and_jacobian(f: Family, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f (d,) and [f_y, f_p], (d, d + 1), at one state ``y`` (d,)."""
-    d = len(y)
-    rows = y.expand(d, d).clone()
-    values, by_y = directional(f, rows, p, torch.eye(d, dtype=y.dtype), 0.0)
-    _, by_p = directional(f, rows[:1], p, torch.zeros_like(rows[:1]), 1.0)
-    return values[0], torch.cat([by_y.mT, by_p.mT], dim=1)
+    """Return f (d,) and [f_y, f_p], (d, d + 1), at one state ``y`` (d,), by a backward sweep for each component."""
+    with torch.enable_grad():
+        y, p = y.detach().requires_grad_(True), p.detach().requires_grad_(True)
+        values = f(y, p)
+        rows = []
+        for component in values:
+            by_y = by_p = None
+            if component.requires_grad:  # not so where it is constant
+                by_y, by_p = torch.autograd.grad(component, (y, p), retain_graph=True, allow_unused=True)
+            by_y, by_p = torch.zeros_like(y) if by_y is None else by_y, torch.zeros_like(p) if by_p is None else by_p
+            rows.append(torch.cat([by_y, by_p[None]]))
+    return values.detach(), torch.stack(rows)

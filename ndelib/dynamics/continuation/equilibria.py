@@ -13,7 +13,7 @@ from ndelib.dynamics.continuation.derivatives import Family
 from ndelib.dynamics.continuation.errors import ContinuationError
 from ndelib.dynamics.continuation.location import locate
 from ndelib.dynamics.continuation.newton import newton
-from ndelib.dynamics.continuation.problem import KINDS, FixedPointProblem, read_start, read_walk
+from ndelib.dynamics.continuation.problem import KINDS, FixedPointProblem, Reach, read_start
 from ndelib.dynamics.continuation.pseudo_arclength import Curve, Place, walk
 
 
@@ -70,11 +70,10 @@ def continuation(
         raise ValueError(f"period must be 1 for a flow and at least 1 for a map, got {period} for a {kind}")
     if direction not in (1, -1):
         raise ValueError(f"direction must be 1 (towards larger p) or -1 (towards smaller), got {direction!r}")
-    read_walk(step, max_steps)
+    reach = Reach(p_range, step, max_steps)
     read_stop(stop_at, POINTS[kind])
     y, p = read_start(f, y0, p0, p_range)
     problem = FixedPointProblem(f, kind, period)
-    settings = {"p_range": p_range, "step": step, "max_steps": max_steps}
     z = torch.cat([_equilibrium(problem, y, p), p[None]])
     curve = curve_of(problem, len(z))
     along = torch.zeros_like(z)
@@ -85,7 +84,7 @@ def continuation(
             f"at p0 = {p.item():g} the equilibrium {y.tolist()} is singular (∂f/∂y has an eigenvalue "
             f"{'1' if kind == 'map' else '0'}): begin a little beside it"
         )
-    return follow(problem, start, singular_start=False, stop_at=stop_at, **settings)
+    return follow(problem, start, reach, singular_start=False, stop_at=stop_at)
 
 
 def read_stop(stop_at: str | None, kinds: tuple[str, ...]) -> None:
@@ -109,6 +108,8 @@ def _equilibrium(problem: FixedPointProblem, y: Tensor, p: Tensor) -> Tensor:
     solution, steps, _ = newton(at_p, y, iterations=30)
     if solution is None:
         residual = problem.residual(y, p).norm().item()
+        if residual <= 1e-14 * (1 + y.norm().item()):
+            return y  # it is one, but a singular one
         what = "f(y, p) − y" if problem.kind == "map" else "f(y, p)"
         search = (
             "iterate the map to its attractor, and check period"
@@ -125,11 +126,9 @@ def _equilibrium(problem: FixedPointProblem, y: Tensor, p: Tensor) -> Tensor:
 def follow(
     problem: FixedPointProblem,
     start: Place,
+    reach: Reach,
     *,
     singular_start: bool,
-    p_range: tuple[float, float],
-    step: float,
-    max_steps: int,
     stop_at: str | None = None,
 ) -> Branch:
     """Walk from ``start``, looking for points; from a bifurcation point only after the first, short step."""
@@ -150,17 +149,14 @@ def follow(
     status = walk(
         curve,
         start,
-        p_range=p_range,
-        step=step,
-        first_step=step * (1e-3 if singular_start else 0.1),
-        max_steps=max_steps,
+        reach=reach,
+        first_step=reach.step * (1e-3 if singular_start else 0.1),
         visit=visit,
     )
     z = torch.stack([place.z for place in places])
     eigenvalues = torch.stack([problem.eigenvalues(place.derivative) for place in places])
-    settings = {"p_range": p_range, "step": step, "max_steps": max_steps}
     stable = problem.is_stable(eigenvalues)
-    return Branch(z[:, -1].clone(), z[:, :-1].clone(), eigenvalues, stable, points, status, problem, settings)
+    return Branch(z[:, -1].clone(), z[:, :-1].clone(), eigenvalues, stable, points, status, problem, reach)
 
 
 def _found_between(
@@ -174,10 +170,10 @@ def _found_between(
     def position(point: BifurcationPoint) -> float:
         return curve.dot(torch.cat([point.y, torch.tensor([point.p], dtype=torch.float64)]) - a.z, a.tangent)
 
-    # Where the other branch crosses at the turn (a pitchfork seen from its parabola) the point is no fold.
-    found = [
-        point
-        for point in found
-        if point.kind != "fold" or all(abs(position(point) - position(c)) > 1e-3 * length for c in crossings)
-    ]
+    def is_crossing(point: BifurcationPoint) -> bool:
+        """Say whether what looks like a fold is where another branch crosses: a pitchfork seen from its parabola."""
+        near = any(abs(position(point) - position(other)) < 1e-3 * length for other in crossings)
+        return point.kind == "fold" and (near or (bool(crossings) and point.accuracy >= length))
+
+    found = [point for point in found if not is_crossing(point)]
     return sorted(found, key=position)

@@ -3,6 +3,7 @@
 A point of a branch is one vector z = (y, p), so that y and p are unknowns alike: Keller (1977).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,9 +54,7 @@ class FixedPointProblem:
 
 def read_start(f: Family, y0: Tensor, p0: float, p_range: tuple[float, float]) -> tuple[Tensor, Tensor]:
     """Check what every continuation begins with, and return y0 (d,) and p0 () in float64."""
-    low, high = (float(end) for end in p_range)
-    if not low < high:
-        raise ValueError(f"p_range must be (low, high) with low < high, got {p_range}")
+    low, high = p_range
     if not low <= float(p0) <= high:
         raise ValueError(f"p0 must lie in p_range = ({low:g}, {high:g}), got p0 = {float(p0):g}")
     y, p = torch.as_tensor(y0, dtype=torch.float64).detach(), torch.tensor(float(p0), dtype=torch.float64)
@@ -90,9 +89,19 @@ def check_family(f: Family, y: Tensor, p: Tensor) -> None:
         raise ValueError("f(y, p) must act on each state of a batch alone: equal rows gave different values")
 
 
-def read_walk(step: float, max_steps: int) -> None:
-    """Check the numbers that every walk along a branch takes."""
-    if not (0 < step < float("inf")):
-        raise ValueError(f"step must be a positive number, the longest step along the branch; got {step}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+@dataclass(frozen=True)
+class Reach:
+    """How far a branch is followed: inside ``p_range``, in steps no longer than ``step``, at most ``max_steps``."""
+
+    p_range: tuple[float, float]
+    step: float
+    max_steps: int
+
+    def __post_init__(self) -> None:
+        low, high = self.p_range
+        if not low < high:
+            raise ValueError(f"p_range must be (low, high) with low < high, got {self.p_range}")
+        if not 0 < self.step < math.inf:
+            raise ValueError(f"step must be a positive number, the longest step along the branch; got {self.step}")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {self.max_steps}")

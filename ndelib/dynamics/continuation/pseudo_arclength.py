@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ndelib.dynamics.continuation.newton import newton
+from ndelib.dynamics.continuation.problem import Reach
 
 System = Callable[[Tensor], tuple[Tensor, Tensor]]
 """z (n,) -> G(z), (n − 1,), and its derivative, (n − 1, n)."""
@@ -72,10 +73,8 @@ def walk(
     curve: Curve,
     start: Place,
     *,
-    p_range: tuple[float, float],
-    step: float,
+    reach: Reach,
     first_step: float,
-    max_steps: int,
     visit: Callable[[Place, Place], str | None],
 ) -> str:
     """Follow the curve from ``start``; call ``visit(previous, place)`` at every new place; return why the walk ended.
@@ -83,11 +82,11 @@ def walk(
     A step is made again at half its length where Newton's method fails, where the curve turns by more than 25°, or
     where the correction is longer than half the step, which may mean another curve. What ``visit`` returns ends it.
     """
-    here, h, low, high = start, first_step, min(p_range), max(p_range)
+    here, h, (low, high) = start, first_step, reach.p_range
     why = ""
-    for count in range(max_steps):
+    for count in range(reach.max_steps):
         while True:
-            if h < SMALLEST * step:
+            if h < SMALLEST * reach.step:
                 z = here.z
                 return (
                     f"step collapsed: {why} at p = {z[-1].item():.6g} with |y| = {z[:-1].norm().item():.3g}. "
@@ -113,7 +112,7 @@ def walk(
         if count >= 3 and _passes(curve, here, there, start):
             return "closed"
         here = there
-        h = min(step, h * (2.0 if iterations <= 3 else 1.0 if iterations <= 5 else 0.7))
+        h = min(reach.step, h * (2.0 if iterations <= 3 else 1.0 if iterations <= 5 else 0.7))
     return "max_steps"
 
 
@@ -144,6 +143,7 @@ def root_between(curve: Curve, a: Place, b: Place, test: Callable[[Place], float
     """
     left, right = 0.0, curve.dot(b.z - a.z, a.tangent)
     at_left, at_right = test(a), test(b)
+    scale = max(abs(at_left), abs(at_right))
     best, smallest, last = (a, abs(at_left), 0) if abs(at_left) < abs(at_right) else (b, abs(at_right), 0)
     for _ in range(iterations):
         s = (left * at_right - right * at_left) / (at_right - at_left)
@@ -153,7 +153,7 @@ def root_between(curve: Curve, a: Place, b: Place, test: Callable[[Place], float
         value = test(middle)
         if abs(value) < smallest:
             best, smallest = middle, abs(value)
-        if value == 0 or abs(right - left) < 1e-13 * (1 + abs(right)):
+        if abs(value) <= 1e-13 * scale or abs(right - left) < 1e-13 * (1 + abs(right)):
             break
         if (value < 0) == (at_left < 0):
             left, at_left, at_right, last = s, value, at_right / 2 if last == -1 else at_right, -1

@@ -3,6 +3,8 @@
 Keller (1977); Kuznetsov (2004), section 10.2.3; Seydel (2010), section 5.6.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.func import jacfwd
@@ -37,12 +39,12 @@ def switch_branch(
     """
     problem = branch.problem
     read_stop(stop_at, POINTS[problem.kind])
-    settings = {**branch.settings, **({} if step is None else {"step": step}), "stop_at": stop_at}
+    reach = branch.reach if step is None else replace(branch.reach, step=step)
     z = torch.cat([point.y, torch.tensor([point.p], dtype=torch.float64)])
     if point.kind == "period-doubling":
         doubled = FixedPointProblem(problem.f, "map", 2 * problem.period)
         along = torch.cat([point.vector, torch.zeros(1, dtype=torch.float64)])
-        return follow(doubled, _place(doubled, z, along), singular_start=True, **settings)
+        return follow(doubled, _place(doubled, z, along), reach, singular_start=True, stop_at=stop_at)
     if point.kind != "branch":
         hint = {
             "hopf": "periodic orbits begin at it: orbit_continuation(f, point, ...)",
@@ -52,7 +54,7 @@ def switch_branch(
         raise ValueError(f'point must be a "branch" or "period-doubling" point, got a {point.kind}: {hint[point.kind]}')
     along = curve_of(problem, len(z)).unit(_other_direction(problem, z, point.tangent))
     forwards, backwards = (
-        follow(problem, _place(problem, z, a), singular_start=True, **settings) for a in (along, -along)
+        follow(problem, _place(problem, z, a), reach, singular_start=True, stop_at=stop_at) for a in (along, -along)
     )
     return backwards.joined_before(forwards)
 

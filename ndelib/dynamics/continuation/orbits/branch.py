@@ -17,7 +17,7 @@ from ndelib.dynamics.continuation.errors import ContinuationError
 from ndelib.dynamics.continuation.orbits.floquet import multipliers, nontrivial
 from ndelib.dynamics.continuation.orbits.periodic import PeriodicOrbit, close_up, orbit_at
 from ndelib.dynamics.continuation.orbits.shooting import OrbitSystem
-from ndelib.dynamics.continuation.problem import read_start, read_walk
+from ndelib.dynamics.continuation.problem import Reach, read_start
 from ndelib.dynamics.continuation.pseudo_arclength import Curve, Place, root_between, walk
 
 ORBIT_POINTS = ("cyclic-fold", "period-doubling", "torus")
@@ -70,7 +70,7 @@ def orbit_continuation(
     step: float = 0.1,
     max_steps: int = 200,
     max_period: float = math.inf,
-    segments: int = 20,
+    segments: int = 40,
     direction: int = 1,
     stop_at: str | None = None,
 ) -> OrbitBranch:
@@ -92,7 +92,7 @@ def orbit_continuation(
         ValueError: an argument has a wrong value or shape; the message names it.
         ContinuationError: there is no orbit near ``start`` at p0.
     """
-    read_walk(step, max_steps)
+    reach = Reach(p_range, step, max_steps)
     read_stop(stop_at, ORBIT_POINTS)
     if direction not in (1, -1):
         raise ValueError(f"direction must be 1 (towards larger p) or -1 (towards smaller), got {direction!r}")
@@ -120,7 +120,11 @@ def orbit_continuation(
         seen = _tests(system, there)
         found = []
         for kind in [kind for kind in known if (known[kind] < 0) != (seen[kind] < 0)]:
-            middle = root_between(curve, here, there, lambda at, kind=kind: _tests(system, at)[kind], iterations=10)
+
+            def test(place: Place, kind: str = kind) -> float:
+                return _tests(system, place)[kind]
+
+            middle = root_between(curve, here, there, test, iterations=10)
             if middle is not None and (kind != "torus" or _is_torus(system, middle)):
                 found.append(OrbitPoint(kind, middle.z[-1].item(), orbit_at(system, middle.z, middle.derivative)))
         known = seen
@@ -133,10 +137,8 @@ def orbit_continuation(
     status = walk(
         curve,
         place,
-        p_range=p_range,
-        step=step,
+        reach=reach,
         first_step=0.1 * step,
-        max_steps=max_steps,
         visit=visit,
     )
     z = torch.stack([place.z for place in places])

@@ -64,11 +64,13 @@ def solve(f: VectorField, y: Tensor, t: Tensor) -> Tensor:
         return odeint(f, y, t, method="dopri8", rtol=TOLERANCE, atol=TOLERANCE / 10)
 
 
-def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segments: int = 12) -> PeriodicOrbit:
+def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segments: int = 24) -> PeriodicOrbit:
     """Find a periodic orbit of the autonomous field ``f(t, y)`` near a guess, by multiple shooting.
 
     It is found whether it attracts or repels. A first guess of an attracting one comes from a long solve: any late
-    state, and the time between two of its maxima.
+    state, and the time between two of its maxima. Of a repelling one, from a solve backwards in time, or from the
+    branch that leads to it (:func:`ndelib.dynamics.orbit_continuation`): the guess is followed for one period, which
+    leads away from the orbit by as much as its largest multiplier.
 
     Args:
         f: the vector field ``f(t, y)``, in float64, called on states (d,) and batches (*, d); it must not depend on t.
@@ -119,6 +121,7 @@ def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segm
 
 def close_up(f: Family, nodes: Tensor, period: float, p: Tensor) -> PeriodicOrbit:
     """Find the orbit of f(·, p) near the ``nodes`` (N, d) at equal times over about one ``period``."""
+    reject_degenerate(nodes, period)
     system = OrbitSystem(f, nodes, f(nodes, p).detach())
 
     def at_p(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,9 +137,10 @@ def close_up(f: Family, nodes: Tensor, period: float, p: Tensor) -> PeriodicOrbi
             f"miss each other by {gap:.3g}, and Newton's method did not close them in {steps} steps. Take a state of a "
             f"long solve and the time between two of its maxima, or more segments"
         )
-    orbit = orbit_at(system, torch.cat([x, p[None]]), system(torch.cat([x, p[None]]))[1])
-    reject_degenerate(orbit, period)
-    return orbit
+    z = torch.cat([x, p[None]])
+    Y, T, _ = system.parts(z)
+    reject_degenerate(Y, T.item())
+    return orbit_at(system, z, system(z)[1])
 
 
 def orbit_at(system: OrbitSystem, z: Tensor, derivative: Tensor) -> PeriodicOrbit:
@@ -149,17 +153,17 @@ def orbit_at(system: OrbitSystem, z: Tensor, derivative: Tensor) -> PeriodicOrbi
     return PeriodicOrbit(Y[0], T.item(), multipliers(system.transitions(derivative)), Y, field)
 
 
-def reject_degenerate(orbit: PeriodicOrbit, period_guess: float) -> None:
-    """Raise if the orbit is an equilibrium, or has been run through several times."""
-    Y = orbit.nodes
-    size = (Y - Y.mean(dim=0)).norm(dim=1).max().item()
-    if len(Y) > 1 and size < 1e-6 * (1 + Y.norm(dim=1).max().item()):
+def reject_degenerate(nodes: Tensor, period: float) -> None:
+    """Raise if the nodes stand at an equilibrium, or go round several times."""
+    N = len(nodes)
+    size = (nodes - nodes.mean(dim=0)).norm(dim=1).max().item()
+    if N > 1 and size < 1e-6 * (1 + nodes.norm(dim=1).max().item()):
         raise ContinuationError(
-            f"Newton's method ended at the equilibrium {Y[0].tolist()}, not on an orbit: take y_guess nearer to the "
-            f"orbit and check period_guess = {period_guess:g}"
+            f"{nodes[0].tolist()} is an equilibrium, or next to one, not on an orbit: take y_guess nearer to the orbit "
+            f"and check the period, {period:g}"
         )
-    for k in range(2, len(Y)):
-        if len(Y) % k == 0 and (Y[len(Y) // k] - Y[0]).norm().item() < 1e-6 * size:
+    for k in range(2, N):
+        if N % k == 0 and (nodes[N // k] - nodes[0]).norm().item() < 1e-6 * size:
             raise ContinuationError(
-                f"{orbit.period:.6g} is {k} times the period of the orbit: take period_guess = {orbit.period / k:.6g}"
+                f"{period:.6g} is {k} times the period of the orbit: take period_guess = {period / k:.6g}"
             )
