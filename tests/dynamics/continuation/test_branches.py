@@ -113,6 +113,7 @@ def test_hopf_points_of_the_brusselator(a):
     point = branch.points[0]
     assert point.p == pytest.approx(1 + a**2, abs=1e-10)
     assert point.frequency == pytest.approx(a, abs=1e-10)
+    assert point.accuracy < 1e-7  # Newton's method on the defining equations has converged
     assert point.supercritical
     assert torch.equal(branch.stable, branch.p < 1 + a**2)
 
