@@ -114,6 +114,20 @@ def test_a_smooth_border_has_exponent_one():
     assert measured.exponent == pytest.approx(1, abs=0.02)
 
 
+def test_the_share_of_uncertain_starts_is_that_within_the_distance():
+    sizes = [0.1, 0.05, 0.02]
+    measured = uncertainty_exponent(lambda y: y[:, 0] > 0.5, sizes, starts=numbers(40_000, 1))
+    assert measured.shares.tolist() == pytest.approx([2 * size for size in sizes], rel=0.05)
+
+
+def test_boxes_lie_on_both_sides_of_zero_and_sizes_come_in_any_order():
+    points = torch.linspace(-0.999, 0.999, 1000, dtype=torch.float64)[:, None]
+    assert box_dimension(points, [0.5, 0.25, 0.01]).counts.tolist() == [4, 8, 200]
+    dust = cantor(8)[:, None]
+    ordered, mixed = (box_dimension(dust, sizes) for sizes in ([0.5, 0.25, 0.01], [0.25, 0.01, 0.5]))
+    assert (mixed.dimension, mixed.standard_error) == pytest.approx((ordered.dimension, ordered.standard_error))
+
+
 def steps_until_gone(x):
     """Return after how many steps of x ↦ 3·min(x, 1 − x) a start leaves [0, 1]; Cantor's dust never does."""
     steps, tent = torch.zeros_like(x), TentMap(3.0)

@@ -147,3 +147,21 @@ def test_a_map_of_another_shape_is_refused():
 
 def test_a_start_that_is_nan_has_escaped():
     assert omega_limit_sets(LogisticMap(3.2), r(math.nan, 0.3)).escaped.tolist() == [True, False]
+
+
+def test_what_has_only_just_settled_has_not_repeated_itself():
+    def climb(x):
+        return (x + 1).clamp(max=100.0)
+
+    assert omega_limit_sets(climb, 0.0, transient=0, keep=110, max_period=3).period.item() == 0
+    assert omega_limit_sets(climb, 0.0, transient=100, keep=110, max_period=3).period.item() == 1
+
+
+def test_a_state_repeats_itself_and_escapes_as_a_whole():
+    def f(x):  # u stays, v: changes its sign; wanders; grows
+        return torch.stack([x[:, 0], torch.stack([-x[0, 1], 3.9 * x[1, 1] * (1 - x[1, 1]), 2 * x[2, 1]])], dim=-1)
+
+    sets = omega_limit_sets(f, torch.tensor([[0.3, 0.3]] * 3).double(), dimension=2)
+    assert sets.period.tolist() == [2, 0, 0]
+    assert sets.escaped.tolist() == [False, False, True]
+    assert sets.points[:, 2].isnan().all()
