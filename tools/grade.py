@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--deadline", type=_time, metavar="TIME", help="as in 2026-11-30T23:59 (local time)")
     parser.add_argument("--workers", type=int, metavar="N", help="judges at a time; default: as many as cores")
     parser.add_argument("--cluster", default="", metavar="ADDRESS", help="of a Dask scheduler, tcp://host:8786")
-    parser.add_argument("--late", type=parse_late, default=Late(), metavar="POLICY", help="as in '10% per day'")
+    parser.add_argument("--late", type=parse_late, default=Late(), metavar="POLICY", help="as in '10%% per day'")
     parser.add_argument("--extensions", type=Path, metavar="CSV", help="deadlines of single students")
     parser.add_argument("--manual", type=Path, metavar="CSV", help="marks and comments by hand")
     again = "judge anew what an earlier run has judged: all, or the students or files that are named, parted by commas"
