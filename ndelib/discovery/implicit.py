@@ -1,8 +1,8 @@
 """SINDy for right-hand sides that are fractions: N(x) − ẋ D(x) = 0 with few terms in N and D.
 
 With ẋ among the terms no term is known to be there, so each is tried as the one that the others make (SINDy-PI:
-Kaheman, Kutz & Brunton, Proc. R. Soc. A 476 (2020)). Mangan et al., IEEE Trans. Mol. Biol. Multi-Scale Commun. 2
-(2016), look for a sparse vector in the null space instead.
+Kaheman, Kutz & Brunton, Proc. R. Soc. A 476 (2020)). Mangan et al., IEEE Transactions on Molecular, Biological and
+Multi-Scale Communications 2 (2016), look for a sparse vector in the null space instead.
 """
 
 import math

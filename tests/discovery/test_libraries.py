@@ -108,8 +108,8 @@ def test_parts_are_estimators_of_scikit_learn():
     assert copy.feature_library is not model.feature_library
     assert copy.feature_library.degree == 4
     assert repr(copy).startswith("SINDy(feature_library=PolynomialLibrary(degree=4), optimizer=STLSQ(threshold=0.3)")
-    with pytest.raises(ValueError, match="has no parameter 'thresold'; it has threshold, alpha"):
-        model.optimizer.set_params(thresold=1.0)
+    with pytest.raises(ValueError, match="has no parameter 'limit'; it has threshold, alpha"):
+        model.optimizer.set_params(limit=1.0)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -64,13 +65,19 @@ def run_cells(cells: list[nbformat.NotebookNode]) -> dict[str, Any]:
 
 
 @functools.cache
-def _solution(number: str) -> dict[str, Any]:
-    return run_cells(answer_cells(released(number).solution))
+def _solution(number: str) -> tuple[dict[str, Any], torch.dtype]:
+    namespace = run_cells(answer_cells(released(number).solution))
+    return namespace, torch.get_default_dtype()
 
 
 def solution(number: str) -> dict[str, Any]:
-    """Return the variables after the answers of the solution have run, in a dictionary that the caller may change."""
-    return dict(_solution(number))
+    """Return the variables after the answers of the solution have run, in a dictionary that the caller may change.
+
+    Torch's default dtype is then that of the notebook, for the functions of the solution compute in it.
+    """
+    namespace, dtype = _solution(number)
+    torch.set_default_dtype(dtype)
+    return dict(namespace)
 
 
 @functools.cache
