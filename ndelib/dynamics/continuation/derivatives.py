@@ -1,7 +1,8 @@
-"""First derivatives of a family f(y, p): backwards at one state, by dual numbers along many directions at once.
+"""First derivatives of a family f(y, p) along many directions at once, by dual numbers.
 
-Baydin, Pearlmutter, Radul & Siskind (2018). Second and third derivatives, which are wanted at single points only, come
-from ``torch.func.jacfwd``.
+Baydin, Pearlmutter, Radul & Siskind (2018). The derivative at one state comes from
+``solvers.steps.jacobian.value_and_jacobian``; second and third ones, which are wanted at single points only, from
+``torch.func.jacfwd``.
 """
 
 from collections.abc import Callable
@@ -20,18 +21,3 @@ def directional(f: Family, y: Tensor, p: Tensor, dy: Tensor, dp: float) -> tuple
         values = f(forward_ad.make_dual(y, dy), forward_ad.make_dual(p, torch.full_like(p, dp)))
         primal, tangent = forward_ad.unpack_dual(values)
     return primal, torch.zeros_like(primal) if tangent is None else tangent
-
-
-def value_and_jacobian(f: Family, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f (d,) and [f_y, f_p], (d, d + 1), at one state ``y`` (d,), by a backward sweep for each component."""
-    with torch.enable_grad():
-        y, p = y.detach().requires_grad_(True), p.detach().requires_grad_(True)
-        values = f(y, p)
-        rows = []
-        for component in values:
-            by_y = by_p = None
-            if component.requires_grad:  # not so where it is constant
-                by_y, by_p = torch.autograd.grad(component, (y, p), retain_graph=True, allow_unused=True)
-            by_y, by_p = torch.zeros_like(y) if by_y is None else by_y, torch.zeros_like(p) if by_p is None else by_p
-            rows.append(torch.cat([by_y, by_p[None]]))
-    return values.detach(), torch.stack(rows)

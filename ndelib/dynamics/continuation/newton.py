@@ -1,4 +1,9 @@
-"""Newton's method for a system with as many equations as unknowns, to rounding."""
+"""Newton's method for one system with as many equations as unknowns, to rounding, from a good guess.
+
+Two others in this library have other jobs: that of ``dynamics/zeros.py`` runs from every point of a grid at once and
+keeps the best place of each row; that of ``solvers/steps/newton.py`` stops at a share of a step's tolerance and keeps
+its Jacobian and factorisation over many steps.
+"""
 
 import math
 from collections.abc import Callable

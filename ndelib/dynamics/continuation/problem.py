@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd
 
-from ndelib.dynamics.continuation.derivatives import Family, value_and_jacobian
+from ndelib.dynamics.continuation.derivatives import Family
+from ndelib.solvers.steps.jacobian import value_and_jacobian
 
 KINDS = ("flow", "map")
 
@@ -35,7 +36,7 @@ class FixedPointProblem:
 
     def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the residual (d,) at z = (y, p) and its derivative (d, d + 1)."""
-        return value_and_jacobian(self.residual, z[:-1], z[-1])
+        return value_and_jacobian(lambda z: self.residual(z[:-1], z[-1]), z)
 
     def jacobian(self, y: Tensor, p: Tensor) -> Tensor:
         """Return the derivative of the action (d, d), in a form that can be differentiated again."""

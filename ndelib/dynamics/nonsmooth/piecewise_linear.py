@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ndelib.dynamics.attractors.spectrum import LyapunovSpectrum, first_frame, how_many, spectrum_along
 from ndelib.dynamics.nonsmooth.exact import ExactOrbit, Zone, follow
 from ndelib.dynamics.nonsmooth.filippov import Filippov
-from ndelib.dynamics.nonsmooth.linear_flow import NonsmoothSpectrum, spectrum_from_logs
 
 Matrix = Tensor | Sequence[Sequence[float]]
 Vector = Tensor | np.ndarray | Sequence[float]
@@ -165,32 +165,24 @@ class PiecewiseLinear(Filippov):
 
     def lyapunov_spectrum(
         self, y0: Vector, duration: float, *, transient: float = 0.0, count: int | None = None, interval: float = 1.0
-    ) -> NonsmoothSpectrum:
+    ) -> LyapunovSpectrum:
         """Return the Lyapunov exponents along the solution from ``y0``, (d,), averaged over ``duration``.
 
         Raises ``ValueError`` if the solution escapes to infinity.
         """
         y, side = self._state(y0), None
-        k = len(y) if count is None else count
-        if not 1 <= k <= len(y):
-            raise ValueError(f"count must be between 1 and the dimension {len(y)}, got {count}")
-        for name, value in (("duration", duration), ("interval", interval)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        pieces, before = max(1, round(duration / interval)), math.ceil(transient / interval)
-        logs, Q, meetings, t = [], np.eye(len(y))[:, :k], 0, 0.0
-        for i in range(-before, pieces):
-            part = follow(self.zones, y, transient / before if i < 0 else duration / pieces, side=side)
-            t += part.t[-1].item()
+
+        def carry(t: float, t1: float, Q: Tensor) -> Tensor:
+            nonlocal y, side
+            part = follow(self.zones, y, t1 - t, side=side)
             if part.escaped:
+                t += part.t[-1].item()
                 raise ValueError(f"the solution from y0 escapes to infinity by t = {t:.4g}: it has no exponents")
             y, side = part.y[-1].numpy(), part.sides[-1]
-            Q, R = np.linalg.qr(part.fundamental.numpy() @ Q)
-            if i >= 0:
-                logs.append(np.log(np.abs(np.diag(R))))
-                meetings += len(part.t) - 2
-        times = torch.full((pieces,), duration / pieces, dtype=torch.float64)
-        return spectrum_from_logs(torch.as_tensor(np.array(logs)), times, torch.as_tensor(y), meetings)
+            return part.fundamental @ Q
+
+        frame = first_frame(torch.as_tensor(y), how_many(len(y), count))
+        return spectrum_along(carry, frame, duration=duration, transient=transient, interval=interval)
 
     def _state(self, y: Vector) -> np.ndarray:
         state = np.asarray(y.detach() if isinstance(y, Tensor) else y, dtype=np.float64)
