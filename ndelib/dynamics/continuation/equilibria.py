@@ -105,7 +105,7 @@ def _equilibrium(problem: FixedPointProblem, y: Tensor, p: Tensor) -> Tensor:
         values, J = problem(torch.cat([y, p[None]]))
         return values, J[:, :-1]
 
-    solution, steps, _ = newton(at_p, y, iterations=30)
+    solution, steps, _, _ = newton(at_p, y, iterations=30)
     if solution is None:
         residual = problem.residual(y, p).norm().item()
         if residual <= 1e-14 * (1 + y.norm().item()):

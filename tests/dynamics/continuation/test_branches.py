@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndelib.dynamics import ContinuationError, continuation, first_lyapunov_coefficient, switch_branch
+from tests.conftest import full
 
 
 def vector(*numbers):
@@ -51,7 +52,7 @@ def test_a_fold_is_located_and_the_branch_turns_there():
     assert torch.equal(branch.stable, branch.y[:, 0] < 0)  # f_y = 2y
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=full(20, 3), deadline=None)
 @given(h=st.floats(0.05, 0.5), r=st.floats(0.3, 1.0))
 def test_folds_of_the_cusp_in_both_parameters(h, r):
     # y³ = r y + h has a double root where 27 h² = 4 r³.

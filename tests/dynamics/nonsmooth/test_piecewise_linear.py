@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from ndelib.dynamics import PiecewiseLinear, fundamental_matrix, nonsmooth_lyapunov_spectrum
 from ndelib.dynamics.attractors.spectrum import first_frame
+from tests.conftest import full
 
 PLANAR = {"A1": [[-1, 1], [-1, 0]], "A2": [[2, 1], [-5, 0]], "b": [0, 1], "c": [1, 0]}
 SPATIAL = {
@@ -86,7 +87,7 @@ def test_the_event_solver_runs_into_the_same_cycle():
 entries = st.floats(-2, 2).map(lambda x: round(x, 2))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=full(15, 5), deadline=None)
 @given(
     st.lists(entries, min_size=9, max_size=9),
     st.lists(entries, min_size=3, max_size=3),

@@ -153,7 +153,7 @@ def _curve(system: OrbitSystem) -> Curve:
     N, d = system.reference.shape
     weights = torch.ones(N * d + 2, dtype=torch.float64)
     weights[:-2] = 1.0 / N
-    return Curve(system, weights)
+    return Curve(system, weights, system.rough)
 
 
 def _newborn(f: Family, point: BifurcationPoint, segments: int) -> tuple[Curve, OrbitSystem, Place]:

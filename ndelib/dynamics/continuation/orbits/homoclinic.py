@@ -84,7 +84,7 @@ def _slowest_equilibrium(problem: FixedPointProblem, orbits: OrbitBranch) -> Ten
         values, J = problem(torch.cat([y, p[None]]))
         return values, J[:, :-1]
 
-    saddle, _, _ = newton(at_p, slowest, iterations=20)
+    saddle = newton(at_p, slowest, iterations=20).x
     if saddle is None:
         raise ContinuationError(
             f"there is no equilibrium near the slowest state {slowest.tolist()}: follow the branch on"
