@@ -66,6 +66,8 @@ def lyapunov_spectrum(
         >>> [round(exponent, 4) for exponent in spectrum.exponents.tolist()]
         [-1.0, -2.0]
     """
+    if not isinstance(y0, Tensor):
+        raise TypeError(f"y0 must be a tensor, (d,) or (*, d), got {type(y0).__name__}")
     if y0.ndim == 0:
         raise ValueError("y0 must be a start (d,) or a batch (*, d), got a single number: use y0[None]")
     with torch.no_grad():
@@ -126,6 +128,8 @@ def map_lyapunov_spectrum(
     """
     if steps < BLOCKS or transient < 0:
         raise ValueError(f"steps must be at least {BLOCKS}, transient not negative; got {steps} and {transient}")
+    if not all(isinstance(number, int) for number in (steps, transient)):
+        raise ValueError(f"steps and transient must be whole numbers, got {steps} and {transient}")
     length = round(steps / BLOCKS)
     with torch.no_grad():
         x, d = starts(map, x0, dimension)

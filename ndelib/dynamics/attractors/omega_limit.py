@@ -72,6 +72,8 @@ def omega_limit_sets(
             f"transient must not be negative, max_period at least 1, and keep larger than max_period; "
             f"got transient = {transient}, max_period = {max_period}, keep = {keep}"
         )
+    if not all(isinstance(number, int) for number in (transient, keep, max_period)):
+        raise ValueError(f"transient, keep and max_period must be whole numbers, got {transient}, {keep}, {max_period}")
     if not (tolerance > 0 and escape > 0):
         raise ValueError(f"tolerance and escape must be positive, got {tolerance} and {escape}")
     with torch.no_grad():

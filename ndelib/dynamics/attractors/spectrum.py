@@ -83,7 +83,7 @@ def spectrum_along(
 
 def how_many(d: int, count: int | None) -> int:
     """Return how many exponents are asked for, checked."""
-    if count is not None and not 1 <= count <= d:
+    if count is not None and not (isinstance(count, int) and 1 <= count <= d):
         raise ValueError(f"count must be between 1 and the dimension, {d}; got {count}")
     return count or d
 

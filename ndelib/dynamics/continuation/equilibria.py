@@ -66,8 +66,8 @@ def continuation(
     """
     if kind not in KINDS:
         raise ValueError(f'kind must be "flow" or "map", got {kind!r}')
-    if period < 1 or (kind == "flow" and period != 1):
-        raise ValueError(f"period must be 1 for a flow and at least 1 for a map, got {period} for a {kind}")
+    if not isinstance(period, int) or period < 1 or (kind == "flow" and period != 1):
+        raise ValueError(f"period must be 1 for a flow and a whole number for a map, got {period} for a {kind}")
     if direction not in (1, -1):
         raise ValueError(f"direction must be 1 (towards larger p) or -1 (towards smaller), got {direction!r}")
     reach = Reach(p_range, step, max_steps)

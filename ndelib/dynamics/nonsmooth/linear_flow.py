@@ -88,6 +88,8 @@ def floquet_multipliers(system: Filippov, y: Tensor, period: float, **options: A
     Along the orbit itself nothing grows, so one multiplier is 1; a stable orbit has the others inside the unit circle.
     A multiplier 0 says that the orbit slides: the surface has swallowed a direction.
     """
+    if not period > 0:
+        raise ValueError(f"period must be positive, got {period}")
     multipliers = torch.linalg.eigvals(fundamental_matrix(system, y, (0.0, period), **options).matrix)
     return multipliers[multipliers.abs().argsort(descending=True)]
 

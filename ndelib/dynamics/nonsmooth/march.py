@@ -55,6 +55,8 @@ def march(
     With a tangent the states of the result are the vectors (y, M). ``saltation=False`` leaves M as it is at events,
     which is wrong and there to be measured. ``mode`` goes on in a known mode.
     """
+    if not isinstance(system, TwoFields):
+        raise TypeError(f"system must be a Filippov system, got {type(system).__name__}")
     check_state(y0)
     if repelling not in ("error", "minus", "plus"):
         raise ValueError(f"repelling must be 'error', 'minus' or 'plus', got {repelling!r}")

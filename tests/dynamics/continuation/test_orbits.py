@@ -18,6 +18,7 @@ from ndelib.dynamics import (
     orbit_continuation,
     periodic_orbit,
 )
+from ndelib.dynamics.continuation.orbits.floquet import is_stable, monodromy, nontrivial
 
 
 def vector(*numbers):
@@ -95,6 +96,14 @@ def loop_branch():
     """Orbits of Strogatz's example from their Hopf point to a period of 23."""
     branch = continuation(loop, vector(1.0, 0.0), -1.5, p_range=(-1.5, 0), step=0.3, stop_at="hopf")
     return orbit_continuation(loop, branch.points[0], p_range=(-2, 0), step=1.5, max_period=23)
+
+
+def test_multipliers_are_those_of_the_product_in_the_order_of_time_without_the_trivial_one():
+    Phi = torch.stack([torch.diag(vector(2.0, 0.5)), torch.tensor([[0.0, -1.0], [1.0, 1.0]]).double()])
+    assert torch.equal(monodromy(Phi), Phi[1] @ Phi[0])
+    assert nontrivial(torch.tensor([3.0, 1 + 1e-9, 0.2])).tolist() == pytest.approx([3.0, 0.2])
+    assert not is_stable(torch.tensor([3.0, 1.0, 0.2]))
+    assert is_stable(torch.tensor([1.0 + 1e-9, 0.2]))
 
 
 def test_van_der_pol_s_period_and_multiplier():

@@ -11,7 +11,7 @@ from ndelib.dynamics.continuation.errors import ContinuationError
 from ndelib.dynamics.continuation.newton import newton
 from ndelib.dynamics.continuation.orbits.floquet import is_stable, multipliers
 from ndelib.dynamics.continuation.orbits.shooting import ROUGH, TOLERANCE, OrbitSystem
-from ndelib.dynamics.continuation.problem import check_family
+from ndelib.dynamics.continuation.problem import as_double, check_family
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.steps.step import VectorField
@@ -89,7 +89,9 @@ def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segm
         >>> round(orbit.period, 8), orbit.stable
         (6.66328686, True)
     """
-    y = torch.as_tensor(y_guess, dtype=torch.float64).detach()
+    if not callable(f):
+        raise TypeError(f"f must be a function f(t, y), got {type(f).__name__}")
+    y = as_double(y_guess, "y_guess")
     if y.ndim != 1 or len(y) < 2 or not y.isfinite().all():
         raise ValueError(f"y_guess must be a finite state (d,) with d ≥ 2, got {y_guess}")
     if not 0 < period_guess < math.inf:
