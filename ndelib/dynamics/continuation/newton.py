@@ -51,7 +51,7 @@ def newton(system: System, x: Tensor, iterations: int = 10, *, rough: System | N
         size = 1 + x.norm().item()
         if rough is not None and length <= NEAR * size:
             rough, uncounted = None, 1
-        elif rough is None and length <= SMALL * size:
+        elif length <= SMALL * size:
             return Solved(x, i - uncounted, length, J)
     return Solved(None, iterations - uncounted, length, None)
 

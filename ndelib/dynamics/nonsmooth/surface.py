@@ -18,7 +18,7 @@ Surface = Callable[[Tensor], Tensor]
 def height(surface: Surface, y: Tensor) -> Tensor:
     """Return h(y), checked: (*, d) -> (*,)."""
     if not isinstance(y, Tensor) or not y.is_floating_point():
-        got = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        got = str(y.dtype) if isinstance(y, Tensor) else type(y).__name__
         raise TypeError(f"y must be a tensor of real numbers, (*, d), got {got}")
     h = surface(y)
     if not isinstance(h, Tensor) or h.shape != y.shape[:-1]:

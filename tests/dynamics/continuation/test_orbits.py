@@ -19,6 +19,7 @@ from ndelib.dynamics import (
     periodic_orbit,
 )
 from ndelib.dynamics.continuation.orbits.floquet import is_stable, monodromy, nontrivial
+from ndelib.dynamics.continuation.orbits.shooting import OrbitSystem
 
 
 def vector(*numbers):
@@ -106,6 +107,21 @@ def test_multipliers_are_those_of_the_product_in_the_order_of_time_without_the_t
     assert is_stable(torch.tensor([1.0 + 1e-9, 0.2]))
 
 
+@pytest.mark.parametrize("N", [1, 3])
+def test_the_derivative_of_the_shooting_equations_is_that_of_differences(N):
+    nodes, shift = (torch.randn(N, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    system = OrbitSystem(loop, nodes, loop(nodes, vector(0.3)[0]))
+    z = torch.cat([(nodes + 0.1 * shift).flatten(), vector(1.5, 0.3)])
+    G, derivative = system(z)
+    assert G[-1].item() == pytest.approx(0.1 * (shift * system.velocity).sum().item() / N)  # the phase
+    steps = 1e-5 * torch.eye(len(z), dtype=torch.float64)
+    differences = torch.stack([(system(z + e)[0] - system(z - e)[0]) / 2e-5 for e in steps], dim=-1)
+    assert torch.allclose(derivative, differences, atol=1e-7)
+    rough = system.rough(z)
+    assert torch.allclose(rough[0], G, atol=1e-4)
+    assert torch.allclose(rough[1], derivative, atol=1e-3)
+
+
 def test_van_der_pol_s_period_and_multiplier():
     orbit = periodic_orbit(van_der_pol(1.0), vector(2.0, 0.0), 6.4)
     assert orbit.period == pytest.approx(6.6632868593, abs=2e-10)
@@ -190,6 +206,10 @@ def test_the_period_grows_like_a_logarithm_to_the_homoclinic_orbit(loop_branch):
     assert limit.leading == pytest.approx(min(growing, decaying), rel=1e-6)
     assert limit.slope == pytest.approx(limit.leading, rel=0.01)
     assert loop_branch.stable[1:].all()
+    # The phase is fixed from one orbit to the next: nodes do not slide along their orbit.
+    for before, after, p in zip(loop_branch.orbits[1:], loop_branch.orbits[2:], loop_branch.p[1:], strict=False):
+        velocity, change = loop(before.nodes, p), after.nodes - before.nodes
+        assert abs((velocity * change).sum()) < 1e-7 * velocity.norm() * change.norm()
 
 
 def test_bogdanov_takens_homoclinic_orbits_follow_their_law():
