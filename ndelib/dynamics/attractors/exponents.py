@@ -62,7 +62,7 @@ def lyapunov_spectrum(
         >>> def f(t, y):
         ...     return y @ torch.tensor([[-1.0, 3.0], [0.0, -2.0]], dtype=y.dtype).T
         >>> start = torch.ones(2, dtype=torch.float64)
-        >>> spectrum = lyapunov_spectrum(f, start, 2.0, transient=18.0, step_size=0.05)
+        >>> spectrum = lyapunov_spectrum(f, start, 2.0, transient=18.0)
         >>> [round(exponent, 4) for exponent in spectrum.exponents.tolist()]
         [-1.0, -2.0]
     """

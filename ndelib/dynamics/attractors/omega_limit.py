@@ -61,7 +61,8 @@ def omega_limit_sets(
     Example:
         >>> import torch
         >>> from ndelib.dynamics import LogisticMap, omega_limit_sets
-        >>> sets = omega_limit_sets(LogisticMap(r=torch.tensor([2.8, 3.2, 3.5, 3.83, 4.0, 4.1])), 0.3)
+        >>> r = torch.tensor([2.8, 3.2, 3.5, 3.83, 4.0, 4.1])
+        >>> sets = omega_limit_sets(LogisticMap(r), 0.3)
         >>> sets.period.tolist()
         [1, 2, 4, 3, 0, 0]
         >>> sets.escaped.tolist()

@@ -60,9 +60,12 @@ def continuation(
     Example:
         >>> import torch
         >>> from ndelib.dynamics import continuation
-        >>> branch = continuation(lambda y, p: p - y**2, torch.tensor([2.0]), 4.0, p_range=(-1, 5), direction=-1)
-        >>> [(point.kind, round(point.p, 10) + 0.0) for point in branch.points], branch.status
-        ([('fold', 0.0)], 'left p_range')
+        >>> def f(y, p):
+        ...     return p - y**2
+        >>> y0, p0 = torch.tensor([2.0]), 4.0
+        >>> branch = continuation(f, y0, p0, p_range=(-1, 5), direction=-1)
+        >>> [point.kind for point in branch.points], branch.status
+        (['fold'], 'left p_range')
     """
     if kind not in KINDS:
         raise ValueError(f'kind must be "flow" or "map", got {kind!r}')

@@ -11,6 +11,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from ndelib import odeint
 from ndelib.dynamics import (
     ContinuationError,
     continuation,
@@ -127,6 +128,7 @@ def test_van_der_pol_s_period_and_multiplier():
     assert orbit.period == pytest.approx(6.6632868593, abs=2e-10)
     path = orbit.trajectory(241)
     assert path.shape == (241, 2)
+    assert torch.allclose(path[:-1:10], orbit.nodes, atol=1e-10)
     assert (path[-1] - path[0]).norm() < 1e-9
     divergence = (1 - path[:-1, 0] ** 2).mean().item()  # the trapezoidal rule on a period
     assert orbit.multipliers[1].real.item() == pytest.approx(math.exp(divergence * orbit.period), rel=1e-7)  # Liouville
@@ -210,6 +212,10 @@ def test_the_period_grows_like_a_logarithm_to_the_homoclinic_orbit(loop_branch):
     for before, after, p in zip(loop_branch.orbits[1:], loop_branch.orbits[2:], loop_branch.p[1:], strict=False):
         velocity, change = loop(before.nodes, p), after.nodes - before.nodes
         assert abs((velocity * change).sum()) < 1e-7 * velocity.norm() * change.norm()
+    last, p = loop_branch.orbits[-1], loop_branch.p[-1]
+    span = (0.0, last.period / len(last.nodes))
+    ends = odeint(lambda t, y: loop(y, p), last.nodes, span, method="dopri8", rtol=1e-13, atol=1e-14)[-1]
+    assert (ends - last.nodes.roll(-1, 0)).abs().max() < 1e-10  # ten times the tolerance of the flow
 
 
 def test_bogdanov_takens_homoclinic_orbits_follow_their_law():
