@@ -47,11 +47,11 @@ def basins(
             value or shape.
 
     Example:
-        >>> import torch  # the double well ẍ = x − x³ − ẋ: its flow over one time unit is a map of the plane
+        >>> import torch  # the double well ẍ = x − x³ − ẋ: its flow over one unit
         >>> from ndelib import odeint
         >>> from ndelib.dynamics import Duffing, basins
         >>> well = Duffing(delta=1.0, gamma=0.0)
-        >>> starts = torch.tensor([[0.5, 0.0], [-0.5, 0.0], [-0.5, 1.5]], dtype=torch.float64)
+        >>> starts = torch.tensor([[0.5, 0.0], [-0.5, 0.0], [-0.5, 1.5]]).double()
         >>> def flow(y):
         ...     return odeint(well, y, [0.0, 1.0], method="rk4", step_size=0.05)[-1]
         >>> found = basins(flow, starts, transient=50, dimension=2)

@@ -45,6 +45,9 @@ def box_dimension(points: Tensor, sizes: Sequence[float] | Tensor) -> BoxDimensi
         2.0
     """
     values = check_sizes(sizes)
+    if not isinstance(points, Tensor) or not (points.dtype == torch.bool or points.is_floating_point()):
+        got = str(points.dtype) if isinstance(points, Tensor) else type(points).__name__
+        raise TypeError(f"points must be a tensor, of floats (points) or of bools (an image), got {got}")
     if points.dtype == torch.bool:
         if not points.any():
             raise ValueError("points is an image without a single point of the set")

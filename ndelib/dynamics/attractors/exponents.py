@@ -1,62 +1,27 @@
-"""Lyapunov exponents of flows and maps: how fast neighbours part, direction by direction.
-
-Benettin, Galgani, Giorgilli & Strelcyn, *Meccanica* 15 (1980), 9–20 and 21–30: tangent vectors are carried along and
-made orthonormal again and again; the exponents are the mean logarithms of R's diagonal. The dimension is that of Kaplan
-& Yorke (1979).
-"""
+"""Lyapunov exponents of smooth flows and of maps: how fast neighbours part, direction by direction."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Unpack
 
 import torch
 from torch import Tensor
 
+from ndelib.dynamics.attractors.spectrum import (
+    BLOCKS,
+    LyapunovSpectrum,
+    first_frame,
+    how_many,
+    log_diagonal,
+    mean_of_blocks,
+    spectrum_along,
+)
 from ndelib.dynamics.attractors.starts import starts
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.options import SolveOptions
-from ndelib.solvers.steps.jacobian import jacobian_by_rows
+from ndelib.solvers.steps.jacobian import value_and_jacobian
 from ndelib.solvers.steps.methods import MethodLike
 from ndelib.solvers.steps.step import VectorField
-
-BLOCKS = 20
-"""Into how many pieces of equal length a run is cut for the standard error of its mean."""
-
-
-@dataclass(frozen=True, eq=False)
-class LyapunovSpectrum:
-    """Exponents of every start, ``exponents`` (*, k), and their ``standard_error`` (*, k).
-
-    The standard error is that of the mean over 20 blocks of the run. It says how much the exponent of this long run
-    still wavers; it knows nothing of a transient that was too short, nor of the step's error.
-    """
-
-    exponents: Tensor
-    standard_error: Tensor
-
-    @property
-    def kaplan_yorke(self) -> Tensor:
-        """The dimension of Kaplan and Yorke, (*): j + (λ₁ + … + λⱼ)/|λⱼ₊₁|, the largest j whose sum is not negative.
-
-        NaN where all k exponents together are still positive: then ask for more of them, if there are more.
-        """
-        ordered = self.exponents.sort(dim=-1, descending=True).values
-        sums = torch.nn.functional.pad(ordered.cumsum(-1), (1, 0))  # of the first 0, 1, …, k
-        j = (sums >= 0).sum(-1, keepdim=True) - 1
-        following = torch.nn.functional.pad(ordered, (0, 1), value=math.nan).gather(-1, j)
-        return (j + sums.gather(-1, j) / following.abs())[..., 0]
-
-    def over_starts(self) -> "LyapunovSpectrum":
-        """Return the mean over all starts, (k,), with the standard error that their scatter gives.
-
-        Only where all starts run to the same attractor.
-        """
-        if self.exponents.ndim == 1:
-            raise ValueError("there is only one start: use its own standard_error")
-        exponents = self.exponents.flatten(0, -2)
-        return LyapunovSpectrum(exponents.mean(0), exponents.std(0) / math.sqrt(len(exponents)))
 
 
 def lyapunov_spectrum(
@@ -97,42 +62,35 @@ def lyapunov_spectrum(
         >>> def f(t, y):
         ...     return y @ torch.tensor([[-1.0, 3.0], [0.0, -2.0]], dtype=y.dtype).T
         >>> start = torch.ones(2, dtype=torch.float64)
-        >>> spectrum = lyapunov_spectrum(f, start, 2.0, transient=18.0, step_size=0.05)
+        >>> spectrum = lyapunov_spectrum(f, start, 2.0, transient=18.0)
         >>> [round(exponent, 4) for exponent in spectrum.exponents.tolist()]
         [-1.0, -2.0]
     """
+    if not isinstance(y0, Tensor):
+        raise TypeError(f"y0 must be a tensor, (d,) or (*, d), got {type(y0).__name__}")
     if y0.ndim == 0:
         raise ValueError("y0 must be a start (d,) or a batch (*, d), got a single number: use y0[None]")
     with torch.no_grad():
         y, d = starts(lambda y: f(torch.zeros((), dtype=y.dtype, device=y.device), y), y0, y0.shape[-1], ("f", "y0"))
-    k = _count(d, count)
-    if not (duration > 0 and transient >= 0 and interval > 0):
-        raise ValueError(
-            f"duration and interval must be positive and transient not negative; "
-            f"got duration = {duration}, interval = {interval}, transient = {transient}"
-        )
+    k = how_many(d, count)
     if method == "rk4":
         options.setdefault("step_size", 0.01)
 
     def field(t: Tensor, Y: Tensor) -> Tensor:
         y, Q = Y[..., 0], Y[..., 1:]
-        J = f.jacobian(t, y) if hasattr(f, "jacobian") else jacobian_by_rows(lambda y: f(t, y), y)
-        return torch.cat([f(t, y)[..., None], J @ Q], dim=-1)
+        if hasattr(f, "jacobian"):
+            dy, J = f(t, y), f.jacobian(t, y)
+        else:
+            dy, J = value_and_jacobian(lambda y: f(t, y), y)
+        return torch.cat([dy[..., None], J @ Q], dim=-1)
 
-    before = math.ceil(transient / interval)
-    length = max(1, round(duration / interval / BLOCKS))  # intervals in a block
-    h = duration / (length * BLOCKS)
-    times = [i * transient / before for i in range(before)]
-    times += [transient + i * h for i in range(length * BLOCKS + 1)]
-    logs = []
-    with torch.no_grad():
-        Y = torch.cat([y[..., None], _first_frame(y, k)], dim=-1)
-        for t, t1 in pairwise(times):
-            Y = odeint(field, Y, [t, t1], method=method, **options)[-1]
-            Q, R = torch.linalg.qr(Y[..., 1:])
-            Y = torch.cat([Y[..., :1], Q], dim=-1)
-            logs.append(_log_diagonal(R))
-    return _mean(torch.stack(logs[before:]).unflatten(0, (BLOCKS, length)).sum(1) / (length * h))
+    def carry(t: float, t1: float, Q: Tensor) -> Tensor:
+        nonlocal y
+        Y = odeint(field, torch.cat([y[..., None], Q], dim=-1), [t, t1], method=method, **options)[-1]
+        y = Y[..., 0]
+        return Y[..., 1:]
+
+    return spectrum_along(carry, first_frame(y, k), duration=duration, transient=transient, interval=interval)
 
 
 def map_lyapunov_spectrum(
@@ -170,58 +128,33 @@ def map_lyapunov_spectrum(
     """
     if steps < BLOCKS or transient < 0:
         raise ValueError(f"steps must be at least {BLOCKS}, transient not negative; got {steps} and {transient}")
+    if not all(isinstance(number, int) for number in (steps, transient)):
+        raise ValueError(f"steps and transient must be whole numbers, got {steps} and {transient}")
     length = round(steps / BLOCKS)
     with torch.no_grad():
         x, d = starts(map, x0, dimension)
-        k = _count(d, count)
-        Q = _first_frame(x, k) if d > 1 else None
+        k = how_many(d, count)
+        Q = first_frame(x, k) if d > 1 else None
         sums = []
         for block_length in [transient] + BLOCKS * [length]:
             total = torch.zeros(*x.shape[: x.ndim - (d > 1)], k, dtype=x.dtype, device=x.device)
             for _ in range(block_length):
+                x, J = _step(map, x, d)
                 if Q is None:
-                    slope = map.jacobian(x) if hasattr(map, "jacobian") else _slope(map, x)
-                    total += slope.abs().log()[..., None]
+                    total += J.abs().log()[..., None]
                 else:
-                    J = map.jacobian(x) if hasattr(map, "jacobian") else jacobian_by_rows(map, x)
                     Q, R = torch.linalg.qr(J @ Q)
-                    total += _log_diagonal(R)
-                x = map(x)
+                    total += log_diagonal(R)
             sums.append(total)
         stays = x.isfinite()[..., None] if Q is None else x.isfinite().all(-1, keepdim=True)
-    return _mean(torch.where(stays, torch.stack(sums[1:]), math.nan) / length)
+    return mean_of_blocks(torch.where(stays, torch.stack(sums[1:]), math.nan) / length)
 
 
-def _count(d: int, count: int | None) -> int:
-    """Check how many exponents are asked for."""
-    if count is not None and not 1 <= count <= d:
-        raise ValueError(f"count must be between 1 and the dimension, {d}; got {count}")
-    return count or d
-
-
-def _first_frame(y: Tensor, k: int) -> Tensor:
-    """Return k orthonormal vectors for every state, (*, d) -> (*, d, k): the same in every call.
-
-    They are in general position. On the coordinate axes a system whose parts do not act on each other would keep them,
-    and the exponents would come in the order of the axes.
-    """
-    d = y.shape[-1]
-    general = torch.randn(d, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return torch.linalg.qr(general)[0][:, :k].to(y).expand(*y.shape, k)
-
-
-def _log_diagonal(R: Tensor) -> Tensor:
-    """Return log |Rᵢᵢ|: (*, k, k) -> (*, k)."""
-    return R.diagonal(dim1=-2, dim2=-1).abs().log()
-
-
-def _slope(map: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return the derivative of a map of the line: (*) -> (*)."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(map(x).sum(), x)[0]
-
-
-def _mean(blocks: Tensor) -> LyapunovSpectrum:
-    """Return mean and standard error over the first dimension, the blocks."""
-    return LyapunovSpectrum(blocks.mean(0), blocks.std(0) / math.sqrt(BLOCKS))
+def _step(map: Callable[[Tensor], Tensor], x: Tensor, d: int) -> tuple[Tensor, Tensor]:
+    """Return the images of the states and the derivatives there, (*, d, d); of a map of the line (*), the slopes."""
+    if hasattr(map, "jacobian"):
+        return map(x), map.jacobian(x)
+    if d > 1:
+        return value_and_jacobian(map, x)
+    image, J = value_and_jacobian(lambda x: map(x[..., 0])[..., None], x[..., None])
+    return image[..., 0], J[..., 0, 0]

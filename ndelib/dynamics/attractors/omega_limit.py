@@ -61,7 +61,8 @@ def omega_limit_sets(
     Example:
         >>> import torch
         >>> from ndelib.dynamics import LogisticMap, omega_limit_sets
-        >>> sets = omega_limit_sets(LogisticMap(r=torch.tensor([2.8, 3.2, 3.5, 3.83, 4.0, 4.1])), 0.3)
+        >>> r = torch.tensor([2.8, 3.2, 3.5, 3.83, 4.0, 4.1])
+        >>> sets = omega_limit_sets(LogisticMap(r), 0.3)
         >>> sets.period.tolist()
         [1, 2, 4, 3, 0, 0]
         >>> sets.escaped.tolist()
@@ -72,6 +73,8 @@ def omega_limit_sets(
             f"transient must not be negative, max_period at least 1, and keep larger than max_period; "
             f"got transient = {transient}, max_period = {max_period}, keep = {keep}"
         )
+    if not all(isinstance(number, int) for number in (transient, keep, max_period)):
+        raise ValueError(f"transient, keep and max_period must be whole numbers, got {transient}, {keep}, {max_period}")
     if not (tolerance > 0 and escape > 0):
         raise ValueError(f"tolerance and escape must be positive, got {tolerance} and {escape}")
     with torch.no_grad():

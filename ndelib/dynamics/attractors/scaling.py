@@ -1,7 +1,7 @@
 """Exponents of power laws read off a log–log plot: a line by least squares, and the error of its slope."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -25,7 +25,8 @@ def check_sizes(sizes: Sequence[float] | Tensor) -> list[float]:
     Raises:
         ValueError: there are fewer than three, or one is not positive, or two are equal.
     """
-    values = sizes.tolist() if isinstance(sizes, Tensor) else list(sizes)
+    values = sizes.tolist() if isinstance(sizes, Tensor) else sizes
+    values = list(values) if isinstance(values, Iterable) else [values]
     if len(set(values)) < max(3, len(values)) or not all(0 < size < math.inf for size in values):
         raise ValueError(f"sizes must be at least three different positive numbers, got {values}")
     return values

@@ -16,15 +16,28 @@ def starts(
     Raises:
         ValueError: a state has another length than d, or ``map`` returns something that is no state.
     """
+    function, start = names
+    if not callable(map):
+        raise TypeError(f"{function} must be a function, got {type(map).__name__}")
     d = getattr(map, "dimension", 1) if dimension is None else dimension
-    x = x0 if isinstance(x0, Tensor) and x0.is_floating_point() else torch.as_tensor(x0, dtype=torch.float64)
+    if not isinstance(d, int) or d < 1:
+        raise ValueError(f"dimension must be a whole number, at least 1; got {d}")
+    was_tensor = isinstance(x0, Tensor)
+    try:
+        x0 = torch.as_tensor(x0)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{start} must be numbers or a tensor of real numbers, got {x0!r}") from None
+    if x0.is_complex():
+        raise ValueError(f"{start} must be real, got {x0.dtype}: write a complex map as one of two real numbers")
+    x = x0 if was_tensor and x0.is_floating_point() else x0.double()
     if d > 1 and (x.ndim == 0 or x.shape[-1] != d):
         raise ValueError(f"x0 must be states (*, {d}), {d} numbers last; got the shape {tuple(x.shape)}")
     image = map(x)
+    if not isinstance(image, Tensor):
+        raise ValueError(f"{function} must return a tensor, got {type(image).__name__}")
     try:
         return torch.broadcast_to(x, image.shape).to(torch.promote_types(x.dtype, image.dtype)), d
     except RuntimeError:
-        function, start = names
         raise ValueError(
             f"{function} must return states of {start}'s shape, {tuple(x.shape)}, broadcast with its parameters; "
             f"it returned the shape {tuple(image.shape)}"

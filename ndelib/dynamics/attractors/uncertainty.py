@@ -52,16 +52,21 @@ def uncertainty_exponent(
     """
     values = check_sizes(sizes)
     if isinstance(label, Tensor):
+        if label.is_floating_point() and not label.isfinite().all():
+            raise ValueError("label must be finite: NaN differs from itself")
         d = label.ndim
         pixels = whole(values, min(label.shape) - 1)
         shares = [_share_in_image(label, size, max(pixels)) for size in pixels]
     else:
-        if starts is None or starts.ndim != 2:
-            raise ValueError("starts must be given, (n, d), where label is a function")
+        if starts is None or starts.ndim != 2 or not starts.is_floating_point():
+            got = "nothing" if starts is None else f"{tuple(starts.shape)}, {starts.dtype}"
+            raise ValueError(f"starts must be given, (n, d) of floats, where label is a function; got {got}")
         d = starts.shape[-1]
         direction = torch.randn(starts.shape, dtype=starts.dtype, generator=torch.Generator().manual_seed(0))
         direction = (direction / direction.norm(dim=-1, keepdim=True)).to(starts.device)
         here = label(starts)
+        if here.shape != starts.shape[:1]:
+            raise ValueError(f"label must give {len(starts)} starts one label each, (n,); got {tuple(here.shape)}")
         shares = [
             ((label(starts + e * direction) != here) | (label(starts - e * direction) != here)).double().mean().item()
             for e in values

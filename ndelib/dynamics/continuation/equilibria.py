@@ -60,14 +60,17 @@ def continuation(
     Example:
         >>> import torch
         >>> from ndelib.dynamics import continuation
-        >>> branch = continuation(lambda y, p: p - y**2, torch.tensor([2.0]), 4.0, p_range=(-1, 5), direction=-1)
-        >>> [(point.kind, round(point.p, 10) + 0.0) for point in branch.points], branch.status
-        ([('fold', 0.0)], 'left p_range')
+        >>> def f(y, p):
+        ...     return p - y**2
+        >>> y0, p0 = torch.tensor([2.0]), 4.0
+        >>> branch = continuation(f, y0, p0, p_range=(-1, 5), direction=-1)
+        >>> [point.kind for point in branch.points], branch.status
+        (['fold'], 'left p_range')
     """
     if kind not in KINDS:
         raise ValueError(f'kind must be "flow" or "map", got {kind!r}')
-    if period < 1 or (kind == "flow" and period != 1):
-        raise ValueError(f"period must be 1 for a flow and at least 1 for a map, got {period} for a {kind}")
+    if not isinstance(period, int) or period < 1 or (kind == "flow" and period != 1):
+        raise ValueError(f"period must be 1 for a flow and a whole number for a map, got {period} for a {kind}")
     if direction not in (1, -1):
         raise ValueError(f"direction must be 1 (towards larger p) or -1 (towards smaller), got {direction!r}")
     reach = Reach(p_range, step, max_steps)
@@ -105,7 +108,7 @@ def _equilibrium(problem: FixedPointProblem, y: Tensor, p: Tensor) -> Tensor:
         values, J = problem(torch.cat([y, p[None]]))
         return values, J[:, :-1]
 
-    solution, steps, _ = newton(at_p, y, iterations=30)
+    solution, steps, _, _ = newton(at_p, y, iterations=30)
     if solution is None:
         residual = problem.residual(y, p).norm().item()
         if residual <= 1e-14 * (1 + y.norm().item()):

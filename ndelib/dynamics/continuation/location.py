@@ -33,7 +33,7 @@ def locate(problem: FixedPointProblem, curve: Curve, a: Place, b: Place, kind: s
         return None
     d = len(near.z) - 1
     equations, x = _defining_system(problem, near, kind)
-    solution, _, accuracy = newton(with_derivative(equations), x, iterations=20)
+    solution, _, accuracy, _ = newton(with_derivative(equations), x, iterations=20)
     length = curve.dot(b.z - a.z, b.z - a.z) ** 0.5
     away = math.inf if solution is None else (solution[: d + 1] - near.z).norm().item()
     if solution is None or away > length:

@@ -4,6 +4,7 @@ Kuznetsov, *Elements of Applied Bifurcation Theory* (2004), sections 3.5, 4.5, 4
 change of coordinates: with Aq = λq, Aᵀp̄ = λp̄, ⟨p, q⟩ = 1, |q| = 1, and the second and third derivatives B and C of f.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -44,6 +45,13 @@ def first_lyapunov_coefficient(f: Callable[[Tensor], Tensor], y: Tensor, omega: 
     On the centre manifold the amplitude obeys ṙ = l₁ω r³ + …, where y = r (q e^{iωt} + q̄ e^{−iωt}) and |q| = 1.
     """
     D = Derivatives(f, y)
+    if not 0 < omega < math.inf:
+        raise ValueError(f"omega must be positive and finite, got {omega}")
+    values = torch.linalg.eigvals(D.A)
+    if not (values - 1j * omega).abs().min() < 1e-3 * omega:
+        raise ValueError(
+            f"y is no Hopf point with this omega: ±{omega:g}i are not among the eigenvalues {values.tolist()}"
+        )
     q, p = D.pair(1j * omega)
     h_11 = torch.linalg.solve(D.A, D.B(q, q.conj()))
     h_20 = torch.linalg.solve(2j * omega * D.identity - D.A, D.B(q, q))

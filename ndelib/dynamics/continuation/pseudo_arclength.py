@@ -31,10 +31,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Curve:
-    """G(z) = 0, with the ``weights`` (n,) of the scalar product ⟨a, b⟩ = Σ wᵢ aᵢ bᵢ that measures its length."""
+    """G(z) = 0, with the ``weights`` (n,) of the scalar product ⟨a, b⟩ = Σ wᵢ aᵢ bᵢ that measures its length.
+
+    ``rough``: nearly the same equations, for Newton's first steps, where G itself is costly. The derivative at a place
+    is then that of Newton's last step, which began within 1e-8 of it.
+    """
 
     system: System
     weights: Tensor
+    rough: System | None = None
 
     def dot(self, a: Tensor, b: Tensor) -> float:
         """Return ⟨a, b⟩."""
@@ -44,29 +49,32 @@ class Curve:
         """Return ``a`` at length one."""
         return a / self.dot(a, a) ** 0.5
 
-    def correct(self, guess: Tensor, normal: Tensor) -> tuple[Tensor | None, int]:
-        """Solve G(z) = 0 in the plane through ``guess`` that is orthogonal to ``normal``; count Newton's steps."""
+    def correct(self, guess: Tensor, normal: Tensor, along: Tensor) -> tuple[Place | None, int]:
+        """Solve G(z) = 0 in the plane through ``guess`` that is orthogonal to ``normal``, and add the tangent.
+
+        Newton's steps are counted.
+        """
         row = self.weights * normal
 
-        def square(z: Tensor) -> tuple[Tensor, Tensor]:
-            values, J = self.system(z)
-            return torch.cat([values, (row @ (z - guess))[None]]), torch.cat([J, row[None]])
+        def square(system: System) -> System:
+            def extended(z: Tensor) -> tuple[Tensor, Tensor]:
+                values, J = system(z)
+                return torch.cat([values, (row @ (z - guess))[None]]), torch.cat([J, row[None]])
 
-        z, steps, _ = newton(square, guess)
-        return z, steps
+            return extended
 
-    def place(self, z: Tensor, along: Tensor) -> Place | None:
+        z, steps, _, J = newton(square(self.system), guess, rough=None if self.rough is None else square(self.rough))
+        if z is None or J is None:
+            return None, steps
+        return self.place(z, along, None if self.rough is None else J[:-1]), steps
+
+    def place(self, z: Tensor, along: Tensor, derivative: Tensor | None = None) -> Place | None:
         """Add to ``z`` the unit tangent that points in the direction of ``along``: G′(z) t = 0, ⟨along, t⟩ > 0."""
-        derivative = self.system(z)[1]
+        derivative = self.system(z)[1] if derivative is None else derivative
         last = torch.zeros_like(z)
         last[-1] = 1.0
         t, info = torch.linalg.solve_ex(torch.cat([derivative, (self.weights * along)[None]]), last)
         return Place(z, self.unit(t), derivative) if info.item() == 0 and t.isfinite().all() else None
-
-    def corrected(self, guess: Tensor, along: Tensor) -> tuple[Place | None, int]:
-        """Correct ``guess`` across the direction ``along`` and add the tangent; count Newton's steps."""
-        z, steps = self.correct(guess, along)
-        return (None if z is None else self.place(z, along)), steps
 
 
 def walk(
@@ -93,7 +101,7 @@ def walk(
                     f"The branch may end there (a pole, a jump or the border of where f is defined), or f is not smooth"
                 )
             guess = here.z + h * here.tangent
-            there, iterations = curve.corrected(guess, here.tangent)
+            there, iterations = curve.correct(guess, here.tangent, here.tangent)
             if there is None:
                 why = "Newton's method fails"
             elif curve.dot(here.tangent, there.tangent) < 0.9:
@@ -123,8 +131,7 @@ def _at_the_border(curve: Curve, here: Place, there: Place, p: float) -> Place |
     guess[-1] = p
     normal = torch.zeros_like(guess)
     normal[-1] = 1.0
-    z, _ = curve.correct(guess, normal)
-    return None if z is None else curve.place(z, here.tangent)
+    return curve.correct(guess, normal, here.tangent)[0]
 
 
 def _passes(curve: Curve, here: Place, there: Place, start: Place) -> bool:
@@ -147,7 +154,7 @@ def root_between(curve: Curve, a: Place, b: Place, test: Callable[[Place], float
     best, smallest, last = (a, abs(at_left), 0) if abs(at_left) < abs(at_right) else (b, abs(at_right), 0)
     for _ in range(iterations):
         s = (left * at_right - right * at_left) / (at_right - at_left)
-        middle, _steps = curve.corrected(a.z + s * a.tangent, a.tangent)
+        middle = curve.correct(a.z + s * a.tangent, a.tangent, a.tangent)[0]
         if middle is None:
             break
         value = test(middle)

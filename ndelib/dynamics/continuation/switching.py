@@ -37,6 +37,11 @@ def switch_branch(
         ContinuationError: there is no second real direction (an isolated point), or f's second derivatives do not
             decide it.
     """
+    if not isinstance(branch, Branch) or not isinstance(point, BifurcationPoint):
+        raise TypeError(
+            f"branch must be a Branch of continuation(...) and point one of its points; "
+            f"got {type(branch).__name__} and {type(point).__name__}"
+        )
     problem = branch.problem
     read_stop(stop_at, POINTS[problem.kind])
     reach = branch.reach if step is None else replace(branch.reach, step=step)
@@ -52,7 +57,7 @@ def switch_branch(
             "neimark-sacker": "an invariant curve begins at it, which is not a cycle",
         }
         raise ValueError(f'point must be a "branch" or "period-doubling" point, got a {point.kind}: {hint[point.kind]}')
-    along = curve_of(problem, len(z)).unit(_other_direction(problem, z, point.tangent))
+    along = curve_of(problem, len(z)).unit(other_direction(problem, z, point.tangent))
     forwards, backwards = (
         follow(problem, _place(problem, z, a), reach, singular_start=True, stop_at=stop_at) for a in (along, -along)
     )
@@ -63,7 +68,7 @@ def _place(problem: FixedPointProblem, z: Tensor, tangent: Tensor) -> Place:
     return Place(z, tangent, problem(z)[1])
 
 
-def _other_direction(problem: FixedPointProblem, z: Tensor, tangent: Tensor) -> Tensor:
+def other_direction(problem: FixedPointProblem, z: Tensor, tangent: Tensor) -> Tensor:
     """Solve the algebraic branching equation for the direction (d + 1,) of the branch that is not ``tangent``'s.
 
     Directions lie in the plane of null vectors n₁, n₂ of G′(z). Along c₁n₁ + c₂n₂ the equation ψ·G = 0 holds to second

@@ -5,15 +5,14 @@ from ndelib.dynamics.nonsmooth.exact import ExactOrbit
 from ndelib.dynamics.nonsmooth.filippov import Filippov
 from ndelib.dynamics.nonsmooth.linear_flow import (
     LinearFlow,
-    NonsmoothSpectrum,
     floquet_multipliers,
     fundamental_matrix,
     nonsmooth_lyapunov_spectrum,
 )
-from ndelib.dynamics.nonsmooth.march import FilippovSolution, SurfaceEvent
 from ndelib.dynamics.nonsmooth.piecewise_linear import Cycle, Equilibrium, PiecewiseLinear
 from ndelib.dynamics.nonsmooth.relu import Kinks, relu_kinks, relu_normal_form
 from ndelib.dynamics.nonsmooth.saltation import saltation_matrix
+from ndelib.dynamics.nonsmooth.solution import FilippovSolution, SurfaceEvent
 
 __all__ = [
     "BoundaryEquilibrium",
@@ -24,7 +23,6 @@ __all__ = [
     "FilippovSolution",
     "Kinks",
     "LinearFlow",
-    "NonsmoothSpectrum",
     "PiecewiseLinear",
     "Scenario",
     "SurfaceEvent",

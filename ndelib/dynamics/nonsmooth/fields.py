@@ -59,7 +59,9 @@ class TwoFields:
         ``"crossing"``, ``"sliding"``, ``"repelling"`` (sliding that is not unique), or ``"tangency"`` if one of the
         fields is tangent to the surface; ``"minus"`` or ``"plus"`` away from the surface.
         """
-        side = int(self.region(y))
+        side = self.region(y)
+        if side.ndim:
+            raise ValueError(f"y must be one state, (d,), got the shape {tuple(y.shape)}")
         if side:
             return "minus" if side < 0 else "plus"
         minus, plus = self.signs(y, t)
@@ -113,6 +115,10 @@ class TwoFields:
         surface if it is negative, one of f₊ above if it is positive.
         """
         minus, plus = self.signs(y, t)
+        if minus == plus == 0 and not normal(self.surface, values(y)).any():
+            raise ValueError(
+                f"surface has the gradient zero at y = {values(y).tolist()}, where it is zero itself: no side"
+            )
         minus, plus = (
             int(way) * rate if rate else self.bend(y, t, side) for rate, side in ((minus, False), (plus, True))
         )

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ndelib.dynamics.nonsmooth.fields import Choice, TwoFields
-from ndelib.dynamics.nonsmooth.march import FilippovSolution, march
+from ndelib.dynamics.nonsmooth.march import march
+from ndelib.dynamics.nonsmooth.solution import FilippovSolution
 
 
 class Filippov(TwoFields):
@@ -77,8 +78,6 @@ class Filippov(TwoFields):
             ValueError: ``y0`` is not a finite state (d,); the surface has no gradient; the future is not unique.
             SolverError: more than ``max_events`` events, and all that ``solve_ivp`` raises.
         """
-        if repelling not in ("error", "minus", "plus"):
-            raise ValueError(f"repelling must be 'error', 'minus' or 'plus', got {repelling!r}")
         return march(
             self, y0, t_span, t_eval=t_eval, dense=dense, repelling=repelling, max_events=max_events, options=options
         )

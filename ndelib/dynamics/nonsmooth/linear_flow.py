@@ -4,7 +4,6 @@ Between meetings it obeys Ṁ = Df M, at a meeting it is multiplied by the salta
 (2004), section 7; Müller, *Chaos, Solitons & Fractals* 5 (1995), for the exponents.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ndelib.dynamics.attractors.spectrum import LyapunovSpectrum, first_frame, how_many, spectrum_along
 from ndelib.dynamics.nonsmooth.fields import Choice
 from ndelib.dynamics.nonsmooth.filippov import Filippov
 from ndelib.dynamics.nonsmooth.march import check_state, march
@@ -88,44 +88,10 @@ def floquet_multipliers(system: Filippov, y: Tensor, period: float, **options: A
     Along the orbit itself nothing grows, so one multiplier is 1; a stable orbit has the others inside the unit circle.
     A multiplier 0 says that the orbit slides: the surface has swallowed a direction.
     """
+    if not period > 0:
+        raise ValueError(f"period must be positive, got {period}")
     multipliers = torch.linalg.eigvals(fundamental_matrix(system, y, (0.0, period), **options).matrix)
     return multipliers[multipliers.abs().argsort(descending=True)]
-
-
-@dataclass(frozen=True, eq=False)
-class NonsmoothSpectrum:
-    """Lyapunov exponents of a flow that meets surfaces."""
-
-    exponents: Tensor
-    """(k,), largest first"""
-    standard_error: Tensor
-    """(k,), from the spread of the means of ``blocks`` stretches of time"""
-    y: Tensor
-    """the last state, (d,)"""
-    meetings: int
-    """how often the surface was met while averaging"""
-
-    @property
-    def kaplan_yorke(self) -> float:
-        """The dimension by Kaplan and Yorke, j + (λ₁ + … + λⱼ)/|λⱼ₊₁|; needs the whole spectrum."""
-        total = 0.0
-        for j, exponent in enumerate(self.exponents.tolist()):
-            if total + exponent < 0:
-                return j + total / abs(exponent)
-            total += exponent
-        return float(len(self.exponents))
-
-
-def spectrum_from_logs(logs: Tensor, times: Tensor, y: Tensor, meetings: int, blocks: int = 20) -> NonsmoothSpectrum:
-    """Return exponents and errors from the growth of each stretch, (n, k), and how long it took, (n,)."""
-    exponents = logs.sum(0) / times.sum()
-    parts = min(blocks, len(logs))
-    means = torch.stack(
-        [a.sum(0) / b.sum() for a, b in zip(logs.tensor_split(parts), times.tensor_split(parts), strict=True)]
-    )
-    error = means.std(0) / math.sqrt(parts) if parts > 1 else torch.full_like(exponents, math.nan)
-    order = exponents.argsort(descending=True)
-    return NonsmoothSpectrum(exponents[order], error[order], y, meetings)
 
 
 def nonsmooth_lyapunov_spectrum(
@@ -138,7 +104,7 @@ def nonsmooth_lyapunov_spectrum(
     interval: float = 1.0,
     repelling: Choice = "error",
     **options: Any,
-) -> NonsmoothSpectrum:
+) -> LyapunovSpectrum:
     """Return the Lyapunov exponents along the solution from ``y0``, (d,), with saltation matrices at the surface.
 
     Args:
@@ -155,25 +121,13 @@ def nonsmooth_lyapunov_spectrum(
     A solution that slides has an exponent −∞: two solutions that fall onto the surface together are one from then on.
     """
     check_state(y0)
-    for name, value in (("duration", duration), ("interval", interval)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
-    d = len(y0)
-    k = d if count is None else count
-    if not 1 <= k <= d:
-        raise ValueError(f"count must be between 1 and the dimension {d}, got {count}")
-    with torch.no_grad():
-        y, t, mode = y0, 0.0, None
-        Q = torch.eye(d, dtype=y0.dtype, device=y0.device)[:, :k]
-        logs, meetings = [], 0
-        steps, before = max(1, round(duration / interval)), math.ceil(transient / interval)
-        for i in range(-before, steps):
-            end = t + (transient / before if i < 0 else duration / steps)
-            part = march(system, y, (t, end), t_eval=[end], tangent=Q, mode=mode, repelling=repelling, options=options)
-            y, mode, t = part.y[-1][:d], part.final_mode, end
-            Q, R = torch.linalg.qr(part.y[-1][d:].reshape(d, k))
-            if i >= 0:
-                logs.append(R.diagonal().abs().log())
-                meetings += len(part.events)
-        times = torch.full((steps,), duration / steps, dtype=torch.float64)
-        return spectrum_from_logs(torch.stack(logs), times, y, meetings)
+    y, d, mode = y0.detach(), len(y0), None
+
+    def carry(t: float, t1: float, Q: Tensor) -> Tensor:
+        nonlocal y, mode
+        part = march(system, y, (t, t1), t_eval=[t1], tangent=Q, mode=mode, repelling=repelling, options=options)
+        y, mode = part.y[-1][:d], part.final_mode
+        return part.y[-1][d:].reshape(Q.shape)
+
+    frame = first_frame(y, how_many(d, count))
+    return spectrum_along(carry, frame, duration=duration, transient=transient, interval=interval)

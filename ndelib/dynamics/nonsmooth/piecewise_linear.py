@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ndelib.dynamics.attractors.spectrum import LyapunovSpectrum, first_frame, how_many, spectrum_along
 from ndelib.dynamics.nonsmooth.exact import ExactOrbit, Zone, follow
 from ndelib.dynamics.nonsmooth.filippov import Filippov
-from ndelib.dynamics.nonsmooth.linear_flow import NonsmoothSpectrum, spectrum_from_logs
 
 Matrix = Tensor | Sequence[Sequence[float]]
 Vector = Tensor | np.ndarray | Sequence[float]
@@ -84,7 +84,7 @@ class PiecewiseLinear(Filippov):
 
     def __init__(self, A1: Matrix, A2: Matrix, b: Vector, c: Vector, mu: float = 1.0) -> None:
         self.A1, self.A2, self.b, self.c = check_linear(A1, A2, b, c)
-        self.mu = float(mu)
+        self.mu = check_mu(mu)
         super().__init__(
             lambda t, y: y @ self.A1.to(y).T + (self.mu * self.b).to(y),
             lambda t, y: y @ self.A2.to(y).T + (self.mu * self.b).to(y),
@@ -112,6 +112,8 @@ class PiecewiseLinear(Filippov):
 
     def orbit(self, y0: Vector, duration: float, *, max_events: int = 1_000_000, largest: float = 1e12) -> ExactOrbit:
         """Follow the solution from ``y0``, (d,), for ``duration``, exactly; it stops where |y| exceeds ``largest``."""
+        if not 0 <= duration < math.inf:
+            raise ValueError(f"duration must be finite and not negative (the exact path runs forwards), got {duration}")
         return follow(self.zones, self._state(y0), duration, max_events=max_events, largest=largest)
 
     def return_map(self, y: Vector, *, max_time: float = 1e4) -> ExactOrbit:
@@ -165,35 +167,30 @@ class PiecewiseLinear(Filippov):
 
     def lyapunov_spectrum(
         self, y0: Vector, duration: float, *, transient: float = 0.0, count: int | None = None, interval: float = 1.0
-    ) -> NonsmoothSpectrum:
+    ) -> LyapunovSpectrum:
         """Return the Lyapunov exponents along the solution from ``y0``, (d,), averaged over ``duration``.
 
         Raises ``ValueError`` if the solution escapes to infinity.
         """
         y, side = self._state(y0), None
-        k = len(y) if count is None else count
-        if not 1 <= k <= len(y):
-            raise ValueError(f"count must be between 1 and the dimension {len(y)}, got {count}")
-        for name, value in (("duration", duration), ("interval", interval)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        pieces, before = max(1, round(duration / interval)), math.ceil(transient / interval)
-        logs, Q, meetings, t = [], np.eye(len(y))[:, :k], 0, 0.0
-        for i in range(-before, pieces):
-            part = follow(self.zones, y, transient / before if i < 0 else duration / pieces, side=side)
-            t += part.t[-1].item()
+
+        def carry(t: float, t1: float, Q: Tensor) -> Tensor:
+            nonlocal y, side
+            part = follow(self.zones, y, t1 - t, side=side)
             if part.escaped:
+                t += part.t[-1].item()
                 raise ValueError(f"the solution from y0 escapes to infinity by t = {t:.4g}: it has no exponents")
             y, side = part.y[-1].numpy(), part.sides[-1]
-            Q, R = np.linalg.qr(part.fundamental.numpy() @ Q)
-            if i >= 0:
-                logs.append(np.log(np.abs(np.diag(R))))
-                meetings += len(part.t) - 2
-        times = torch.full((pieces,), duration / pieces, dtype=torch.float64)
-        return spectrum_from_logs(torch.as_tensor(np.array(logs)), times, torch.as_tensor(y), meetings)
+            return part.fundamental @ Q
+
+        frame = first_frame(torch.as_tensor(y), how_many(len(y), count))
+        return spectrum_along(carry, frame, duration=duration, transient=transient, interval=interval)
 
     def _state(self, y: Vector) -> np.ndarray:
-        state = np.asarray(y.detach() if isinstance(y, Tensor) else y, dtype=np.float64)
+        try:
+            state = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y, dtype=np.float64)
+        except (TypeError, ValueError) as failure:
+            raise ValueError(f"y0 must be one finite state, ({len(self.c)},), got {y!r}") from failure
         if state.shape != (len(self.c),) or not np.isfinite(state).all():
             raise ValueError(f"y0 must be one finite state, ({len(self.c)},), got {y}")
         return state
@@ -221,7 +218,12 @@ class PiecewiseLinear(Filippov):
 def check_linear(A1: Matrix, A2: Matrix, b: Vector, c: Vector) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the four as float64 tensors of one dimension. Raises ``ValueError`` that names the wrong one."""
     found = {"A1": A1, "A2": A2, "b": b, "c": c}
-    tensors = {n: torch.as_tensor(value, dtype=torch.float64).detach().cpu() for n, value in found.items()}
+    tensors = {}
+    for name, value in found.items():
+        try:
+            tensors[name] = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        except (TypeError, ValueError) as failure:
+            raise ValueError(f"{name} must be numbers, all rows of one length; got {value!r}") from failure
     d = tensors["c"].numel()
     for name, value in tensors.items():
         shape = (d, d) if name.startswith("A") else (d,)
@@ -232,6 +234,13 @@ def check_linear(A1: Matrix, A2: Matrix, b: Vector, c: Vector) -> tuple[Tensor, 
     if not bool(tensors["c"].abs().max() > 0):
         raise ValueError("c must not be zero: c·y = 0 is the boundary")
     return tensors["A1"], tensors["A2"], tensors["b"], tensors["c"]
+
+
+def check_mu(mu: float) -> float:
+    """Return the parameter, checked."""
+    if not math.isfinite(mu):
+        raise ValueError(f"mu must be finite, got {mu}")
+    return float(mu)
 
 
 def is_continuous(A1: Tensor, A2: Tensor, c: Tensor) -> bool:
@@ -245,7 +254,7 @@ def is_continuous(A1: Tensor, A2: Tensor, c: Tensor) -> bool:
 
 def equilibria(A1: Tensor, A2: Tensor, b: Tensor, c: Tensor, mu: float) -> list[Equilibrium]:
     """Return the zeros of both fields, that of A₁ first."""
-    found = []
+    mu, found = check_mu(mu), []
     for side, name, A in ((-1, "A1", A1), (1, "A2", A2)):
         if not math.isfinite(torch.linalg.cond(A).item()) or torch.linalg.cond(A) > 1e14:
             raise ValueError(f"{name} must be invertible: a singular matrix has no equilibrium, or a line of them")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ndelib.dynamics.nonsmooth.march import check_state
 from ndelib.dynamics.nonsmooth.piecewise_linear import Matrix, PiecewiseLinear, Vector
 from ndelib.solvers.events.events import Event
 from ndelib.solvers.solution import Solution
@@ -96,6 +97,17 @@ def relu_kinks(
     """
     if not isinstance(network, nn.Sequential) or not any(isinstance(layer, nn.ReLU) for layer in network):
         raise TypeError("network must be an nn.Sequential with nn.ReLU among its layers")
+    check_state(y0)
+    first = next(parameter for parameter in network.parameters())
+    if first.dtype != y0.dtype:
+        raise ValueError(f"y0 must have the dtype of the network, {first.dtype}; got {y0.dtype}: use network.double()")
+    try:
+        with torch.no_grad():
+            ends = network(y0)
+    except RuntimeError as failure:
+        raise ValueError(f"network must take states like y0, of {len(y0)} numbers: {failure}") from failure
+    if ends.shape != y0.shape:
+        raise ValueError(f"network must return {len(y0)} numbers for {len(y0)}, it returned {tuple(ends.shape)}")
     with torch.no_grad():
         widths = [len(x) for x in switches(network, y0)]
     places = [(layer, unit) for layer, width in enumerate(widths) for unit in range(width)]

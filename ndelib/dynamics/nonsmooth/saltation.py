@@ -33,6 +33,8 @@ def saltation_matrix(before: Tensor, after: Tensor, normal: Tensor, *, reset: Te
         tensor([[2., 0.],
                 [3., 1.]])
     """
+    if not all(isinstance(x, Tensor) for x in (before, after, normal)):
+        raise TypeError("before, after and normal must be tensors, (*, d)")
     if not before.shape == after.shape == normal.shape or before.ndim == 0:
         shapes = [tuple(x.shape) for x in (before, after, normal)]
         raise ValueError(f"before, after and normal must have one shape, (*, d); got {shapes}")
@@ -43,5 +45,7 @@ def saltation_matrix(before: Tensor, after: Tensor, normal: Tensor, *, reset: Te
         )
     d = before.shape[-1]
     R = torch.eye(d, dtype=before.dtype, device=before.device) if reset is None else reset
+    if R.shape[-2:] != (d, d):
+        raise ValueError(f"reset must be the Jacobian of the reset, (*, {d}, {d}), got the shape {tuple(R.shape)}")
     jump = after - (R @ before[..., None])[..., 0]
     return R + jump[..., None] * (normal / rate[..., None])[..., None, :]

@@ -17,6 +17,9 @@ Surface = Callable[[Tensor], Tensor]
 
 def height(surface: Surface, y: Tensor) -> Tensor:
     """Return h(y), checked: (*, d) -> (*,)."""
+    if not isinstance(y, Tensor) or not y.is_floating_point():
+        got = str(y.dtype) if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"y must be a tensor of real numbers, (*, d), got {got}")
     h = surface(y)
     if not isinstance(h, Tensor) or h.shape != y.shape[:-1]:
         got = f"the shape {tuple(h.shape)}" if isinstance(h, Tensor) else f"a {type(h).__name__}"

@@ -41,6 +41,8 @@ class Known:
 
     def _components(self, y: Tensor) -> tuple[Tensor, ...]:
         """Split states (*, d) into their d components, each (*)."""
+        if not isinstance(y, Tensor):
+            raise TypeError(f"a state must be a tensor, (*, {self.dimension}), got {type(y).__name__}")
         if y.ndim == 0 or y.shape[-1] != self.dimension:
             d, shape = self.dimension, tuple(y.shape)
             raise ValueError(f"a state of {type(self).__name__} is (*, {d}), {d} numbers last; got the shape {shape}")

@@ -39,25 +39,31 @@ def is_about_autograd(failure: RuntimeError) -> bool:
 
 
 def jacobian_by_rows(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """Return ∂f/∂y, (*, d) -> (*, d, d), of an f that differentiates inside, by d backward passes.
+    """Return ∂f/∂y, (*, d) -> (*, d, d), of an f that differentiates inside; see :func:`value_and_jacobian`."""
+    return value_and_jacobian(f, y)[1]
+
+
+def value_and_jacobian(f: Callable[[Tensor], Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(y), (*, d) -> (*, k), and ∂f/∂y, (*, k, d), by one evaluation and k backward passes.
 
     If f has cut its result off the graph (``create_graph=False``), by central differences.
     """
     with torch.enable_grad():
         x = y.detach().requires_grad_()
-        dy = at_least_vector(f(x))
+        value = f(x)
+        shape, dy = value.shape, at_least_vector(value)
         sums = [column.sum() for column in dy.unbind(-1)]
     if dy.requires_grad:
         rows = [torch.autograd.grad(of_row, x, retain_graph=True, allow_unused=True)[0] for of_row in sums]
         rows = [torch.zeros_like(x) if row is None else row for row in rows]
-        return torch.stack([at_least_vector(row) for row in rows], dim=-2)
+        return dy.detach().reshape(shape), torch.stack([at_least_vector(row) for row in rows], dim=-2)
     y = y.detach()
     h = torch.finfo(y.dtype).eps ** (1 / 3) * max(1.0, values(y).abs().max().item())
     columns = []
-    for unit in torch.eye(dy.shape[-1], dtype=y.dtype, device=y.device):
+    for unit in torch.eye(at_least_vector(y).shape[-1], dtype=y.dtype, device=y.device):
         step = h * unit.reshape(unit.shape if y.ndim else ())
         columns.append(at_least_vector((f(y + step) - f(y - step)).detach()) / (2 * h))
-    return torch.stack(columns, dim=-1)
+    return dy.detach().reshape(shape), torch.stack(columns, dim=-1)
 
 
 def check_that_rows_are_independent(f: Callable[[Tensor], Tensor], y: Tensor, J: Tensor) -> None:

@@ -128,7 +128,9 @@ def test_a_linear_flow_has_the_real_parts_of_its_eigenvalues(batch):
     V = torch.linalg.qr(numbers(4, 4))[0]
     A = torch.tensor([[0.3, -2, 0, 0], [2, 0.3, 0, 0], [0, 0, -1, 0], [0, 0, 0, -1.7]], dtype=torch.float64)
     A = V @ A @ V.T
-    spectrum = lyapunov_spectrum(lambda t, y: y @ A.T, numbers(*batch, 4), 4.0, transient=30.0, step_size=0.05)
+    spectrum = lyapunov_spectrum(
+        lambda t, y: y @ A.T, numbers(*batch, 4), 4.0, transient=30.0, step_size=0.05, interval=0.5
+    )
     expected = torch.linalg.eigvals(A).real.sort(descending=True).values
     assert torch.allclose(spectrum.exponents, expected.expand(*batch, 4), atol=1e-5)
     assert spectrum.exponents.shape == (*batch, 4)
@@ -160,7 +162,7 @@ def test_the_driven_beam_loses_area_at_its_damping():
 def test_on_a_limit_cycle_one_exponent_is_zero_and_the_other_the_mean_divergence():
     # The period of van der Pol's cycle at μ = 1 is 6.6632868593.
     period, flow, start = 6.6632868593, VanDerPol(), torch.tensor([2.0, 0.0], dtype=torch.float64)
-    spectrum = lyapunov_spectrum(flow, start, period, transient=30.0, step_size=0.02)
+    spectrum = lyapunov_spectrum(flow, start, period, transient=30.0, step_size=0.02, interval=0.5)
     assert abs(spectrum.exponents[0]) < 1e-5
     t = torch.linspace(0, period, 401, dtype=torch.float64)
     x = odeint(flow, odeint(flow, start, [0.0, 30.0], rtol=1e-9)[-1], t, rtol=1e-9)[:, 0]

@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ndelib.dynamics import ContinuationError, continuation, first_lyapunov_coefficient, switch_branch
+from ndelib.dynamics.continuation.problem import FixedPointProblem
+from ndelib.dynamics.continuation.switching import other_direction
+from tests.conftest import full
 
 
 def vector(*numbers):
@@ -51,7 +54,7 @@ def test_a_fold_is_located_and_the_branch_turns_there():
     assert torch.equal(branch.stable, branch.y[:, 0] < 0)  # f_y = 2y
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=full(20, 3), deadline=None)
 @given(h=st.floats(0.05, 0.5), r=st.floats(0.3, 1.0))
 def test_folds_of_the_cusp_in_both_parameters(h, r):
     # y³ = r y + h has a double root where 27 h² = 4 r³.
@@ -98,6 +101,19 @@ def test_an_imperfect_pitchfork_has_a_fold_and_no_branch_point():
     branch = continuation(lambda y, p: 1e-3 + p * y - y**3, vector(0.0), -1.0, p_range=(-1, 1), step=0.05)
     assert kinds(branch) == []  # the branch bends away to √p, however near the other one is
     assert branch.y[-1].item() == pytest.approx(1.0005, abs=1e-3)
+
+
+def test_a_step_over_a_gap_to_another_curve_finds_no_branch_point():
+    # The gap is too narrow for the step: signs change, and Moore's equations have a solution, but not of f = 0.
+    branch = continuation(lambda y, p: 1e-6 + p * y - y**3, vector(0.0), -1.0, p_range=(-1, 1), step=0.2)
+    assert branch.y[-1].item() == pytest.approx(-1e-6, rel=1e-3)
+    assert kinds(branch) == []
+
+
+def test_the_other_direction_at_a_crossing_of_two_lines():
+    problem = FixedPointProblem(lambda y, p: (y - p) * (y + 3 * p))  # y = p and y = −3p
+    direction = other_direction(problem, vector(0.0, 0.0), vector(1.0, 1.0) / math.sqrt(2))
+    assert (direction / direction[1]).tolist() == pytest.approx([-3, 1], abs=1e-12)
 
 
 def test_a_closed_branch_is_gone_round_once():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ndelib.dynamics import ContinuationError, continuation, switch_branch
+from tests.conftest import full
 
 
 def vector(*numbers):
@@ -28,22 +29,22 @@ def henon(y, a, b=0.3):
 
 @pytest.fixture(scope="module")
 def cascade():
-    """The branches of the cycles 1, 2, 4, …, 32 of the logistic map, each to the point where it doubles."""
+    """The branches of the cycles 1, 2, 4, 8, 16 (and 32) of the logistic map, each to the point where it doubles."""
     start = continuation(logistic, vector(0.6), 2.5, p_range=(2, 3.7), kind="map", step=0.1, stop_at="period-doubling")
     branches = [start]
-    for _ in range(5):
+    for _ in range(full(5, 4)):
         branches.append(switch_branch(branches[-1], branches[-1].points[-1], stop_at="period-doubling"))
     return branches
 
 
 def test_the_logistic_map_doubles_at_its_known_values(cascade):
     r = [branch.points[-1].p for branch in cascade]
-    assert [branch.problem.period for branch in cascade] == [1, 2, 4, 8, 16, 32]
+    assert [branch.problem.period for branch in cascade] == [1, 2, 4, 8, 16, 32][: len(cascade)]
     assert r[0] == pytest.approx(3, abs=1e-10)
     assert r[1] == pytest.approx(1 + math.sqrt(6), abs=1e-10)
     # OEIS A086181 for the third; the others to the digits that are commonly printed.
     assert r[2] == pytest.approx(3.5440903595519, abs=1e-10)
-    assert r[3:] == pytest.approx([3.564407266, 3.568759420, 3.569691610], abs=2e-9)
+    assert r[3:] == pytest.approx([3.564407266, 3.568759420, 3.569691610][: len(r) - 3], abs=2e-9)
     assert all(branch.points[-1].accuracy < 1e-7 for branch in cascade)
     assert all(branch.points[-1].supercritical for branch in cascade)
     assert all(branch.stable[2:-1].all() for branch in cascade[1:])
@@ -81,7 +82,7 @@ def test_a_map_s_fold_and_branch_point():
     )
     assert kinds(fold) == ["fold"]
     assert abs(fold.points[0].p) < 1e-10
-    trivial = continuation(logistic, vector(0.0), 0.3, p_range=(0, 2), kind="map", step=0.1)
+    trivial = continuation(logistic, vector(0.0), 0.4, p_range=(0.3, 2), kind="map", step=0.1)
     assert kinds(trivial) == ["branch"]
     assert trivial.points[0].p == pytest.approx(1, abs=1e-10)
     other = switch_branch(trivial, trivial.points[0])

@@ -11,6 +11,7 @@ import torch
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from ndelib import odeint
 from ndelib.dynamics import (
     ContinuationError,
     continuation,
@@ -18,6 +19,8 @@ from ndelib.dynamics import (
     orbit_continuation,
     periodic_orbit,
 )
+from ndelib.dynamics.continuation.orbits.floquet import is_stable, monodromy, nontrivial
+from ndelib.dynamics.continuation.orbits.shooting import OrbitSystem
 
 
 def vector(*numbers):
@@ -58,34 +61,36 @@ def loop(y, mu):  # Strogatz (2015), section 8.4: homoclinic at μ ≈ −0.8645
     return torch.stack([v, mu * v + u - u**2 + u * v], dim=-1)
 
 
-def where_manifolds_meet(f, saddle, sides, bracket):
-    """Solve for the parameter at which the branches of both manifolds that begin on ``sides`` of the saddle meet."""
+def where_manifolds_meet(force, saddle, sides, bracket):
+    """Solve for the parameter of u″ = force(u, u′) at which the saddle's manifolds on ``sides`` of it meet.
+
+    ``saddle(p)`` returns where it is, and the derivatives of the force there by u and by u′.
+    """
 
     def gap(p):
-        parameter = torch.tensor(p, dtype=torch.float64)
-
-        def field(t, y):
-            return f(torch.tensor(y), parameter).numpy()
-
-        y = torch.tensor(saddle(p), dtype=torch.float64)
-        J = torch.func.jacfwd(f)(y, parameter)
-        values, vectors = torch.linalg.eig(J)
+        u, by_u, by_v = saddle(p)
         crossings = []
-        for growing, span in ((True, 200.0), (False, -200.0)):
-            v = vectors[:, values.real.argmax() if growing else values.real.argmin()].real
-            v = v * torch.sign(v[0]) * sides
+        for growing, span in ((1, 200.0), (-1, -200.0)):
+            slope = (by_v + growing * math.sqrt(by_v**2 + 4 * by_u)) / 2  # the eigenvector is (1, slope)
+            shift = 1e-6 * sides / math.hypot(1, slope)
 
             def on_the_axis(t, y):
                 return y[1]
 
             on_the_axis.terminal = True
             path = solve_ivp(
-                field, (0, span), (y + 1e-6 * v).numpy(), method="DOP853", rtol=1e-12, atol=1e-14, events=on_the_axis
+                lambda t, y: (y[1], force(y[0], y[1], p)),
+                (0, span),
+                (u + shift, shift * slope),
+                method="DOP853",
+                rtol=1e-12,
+                atol=1e-14,
+                events=on_the_axis,
             )
             crossings.append(path.y_events[0][0][0])
         return crossings[0] - crossings[1]
 
-    return brentq(gap, *bracket, xtol=1e-13)
+    return brentq(gap, *bracket, xtol=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +100,35 @@ def loop_branch():
     return orbit_continuation(loop, branch.points[0], p_range=(-2, 0), step=1.5, max_period=23)
 
 
+def test_multipliers_are_those_of_the_product_in_the_order_of_time_without_the_trivial_one():
+    Phi = torch.stack([torch.diag(vector(2.0, 0.5)), torch.tensor([[0.0, -1.0], [1.0, 1.0]]).double()])
+    assert torch.equal(monodromy(Phi), Phi[1] @ Phi[0])
+    assert nontrivial(torch.tensor([3.0, 1 + 1e-9, 0.2])).tolist() == pytest.approx([3.0, 0.2])
+    assert not is_stable(torch.tensor([3.0, 1.0, 0.2]))
+    assert is_stable(torch.tensor([1.0 + 1e-9, 0.2]))
+
+
+@pytest.mark.parametrize("N", [1, 3])
+def test_the_derivative_of_the_shooting_equations_is_that_of_differences(N):
+    nodes, shift = (torch.randn(N, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    system = OrbitSystem(loop, nodes, loop(nodes, vector(0.3)[0]))
+    z = torch.cat([(nodes + 0.1 * shift).flatten(), vector(1.5, 0.3)])
+    G, derivative = system(z)
+    assert G[-1].item() == pytest.approx(0.1 * (shift * system.velocity).sum().item() / N)  # the phase
+    steps = 1e-5 * torch.eye(len(z), dtype=torch.float64)
+    differences = torch.stack([(system(z + e)[0] - system(z - e)[0]) / 2e-5 for e in steps], dim=-1)
+    assert torch.allclose(derivative, differences, atol=1e-7)
+    rough = system.rough(z)
+    assert torch.allclose(rough[0], G, atol=1e-4)
+    assert torch.allclose(rough[1], derivative, atol=1e-3)
+
+
 def test_van_der_pol_s_period_and_multiplier():
     orbit = periodic_orbit(van_der_pol(1.0), vector(2.0, 0.0), 6.4)
     assert orbit.period == pytest.approx(6.6632868593, abs=2e-10)
-    path = orbit.trajectory(1201)
-    assert path.shape == (1201, 2)
+    path = orbit.trajectory(241)
+    assert path.shape == (241, 2)
+    assert torch.allclose(path[:-1:10], orbit.nodes, atol=1e-10)
     assert (path[-1] - path[0]).norm() < 1e-9
     divergence = (1 - path[:-1, 0] ** 2).mean().item()  # the trapezoidal rule on a period
     assert orbit.multipliers[1].real.item() == pytest.approx(math.exp(divergence * orbit.period), rel=1e-7)  # Liouville
@@ -169,7 +198,9 @@ def test_the_period_grows_like_a_logarithm_to_the_homoclinic_orbit(loop_branch):
     assert loop_branch.status == "reached max_period"
     limit = homoclinic_limit(loop_branch)
     assert limit.p == pytest.approx(-0.8645, abs=5e-5)  # as printed
-    independent = where_manifolds_meet(loop, lambda p: [0.0, 0.0], 1.0, (-0.87, -0.86))
+    independent = where_manifolds_meet(
+        lambda u, v, p: p * v + u - u**2 + u * v, lambda p: (0.0, 1.0, p), 1.0, (-0.87, -0.86)
+    )
     assert limit.p == pytest.approx(independent, abs=1e-9)
     assert limit.saddle.abs().max() < 1e-10
     mu = limit.p
@@ -177,6 +208,14 @@ def test_the_period_grows_like_a_logarithm_to_the_homoclinic_orbit(loop_branch):
     assert limit.leading == pytest.approx(min(growing, decaying), rel=1e-6)
     assert limit.slope == pytest.approx(limit.leading, rel=0.01)
     assert loop_branch.stable[1:].all()
+    # The phase is fixed from one orbit to the next: nodes do not slide along their orbit.
+    for before, after, p in zip(loop_branch.orbits[1:], loop_branch.orbits[2:], loop_branch.p[1:], strict=False):
+        velocity, change = loop(before.nodes, p), after.nodes - before.nodes
+        assert abs((velocity * change).sum()) < 1e-7 * velocity.norm() * change.norm()
+    last, p = loop_branch.orbits[-1], loop_branch.p[-1]
+    span = (0.0, last.period / len(last.nodes))
+    ends = odeint(lambda t, y: loop(y, p), last.nodes, span, method="dopri8", rtol=1e-13, atol=1e-14)[-1]
+    assert (ends - last.nodes.roll(-1, 0)).abs().max() < 1e-10  # ten times the tolerance of the flow
 
 
 def test_bogdanov_takens_homoclinic_orbits_follow_their_law():
@@ -186,14 +225,18 @@ def test_bogdanov_takens_homoclinic_orbits_follow_their_law():
         branch = continuation(f, vector(0.0, 0.0), -0.05, p_range=(-0.1, 0.1), step=0.1, stop_at="hopf")
         assert abs(branch.points[0].p) < 1e-10
         orbits = orbit_continuation(
-            f, branch.points[0], p_range=(-0.5, 0.1), step=1.0, max_period=17 / abs(beta_2) ** 0.5
+            f, branch.points[0], p_range=(-0.5, 0.1), step=2.0, max_period=17 / abs(beta_2) ** 0.5, segments=80
         )
         limit = homoclinic_limit(orbits)
 
         def saddle(p, beta_2=beta_2):
-            return [(-beta_2 + math.sqrt(beta_2**2 - 4 * p)) / 2, 0.0]
+            u = (-beta_2 + math.sqrt(beta_2**2 - 4 * p)) / 2
+            return u, beta_2 + 2 * u, -u
 
-        independent = where_manifolds_meet(f, saddle, -1.0, (-0.25 * beta_2**2, -0.2 * beta_2**2))
+        def force(u, v, p, beta_2=beta_2):
+            return p + beta_2 * u + u**2 - u * v
+
+        independent = where_manifolds_meet(force, saddle, -1.0, (-0.25 * beta_2**2, -0.2 * beta_2**2))
         assert limit.p == pytest.approx(independent, abs=1e-7)
         errors.append(abs(limit.p / beta_2**2 + 6 / 25))
     # β₁ = −(6/25) β₂² (1 + O(β₂)): in the scaled system u″ = β₁/β₂² − u + u² − √−β₂ u u′, even in √−β₂ by u′ → −u′.

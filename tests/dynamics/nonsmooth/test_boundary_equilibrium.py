@@ -9,10 +9,11 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from ndelib.dynamics import BoundaryEquilibrium
+from tests.conftest import full
 
 PLANAR = {"A1": [[-1, 1], [-1, 0]], "A2": [[2, 1], [-5, 0]], "b": [0, 1], "c": [1, 0]}
 SIZE = 1e6
-EXAMPLES = 100
+EXAMPLES = full(100, 30)
 entry = st.floats(-3, 3).map(lambda x: round(x, 2))
 
 

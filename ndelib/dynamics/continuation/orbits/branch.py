@@ -96,6 +96,10 @@ def orbit_continuation(
     read_stop(stop_at, ORBIT_POINTS)
     if direction not in (1, -1):
         raise ValueError(f"direction must be 1 (towards larger p) or -1 (towards smaller), got {direction!r}")
+    if not max_period > 0:
+        raise ValueError(f"max_period must be positive, got {max_period}")
+    if not isinstance(start, BifurcationPoint | PeriodicOrbit):
+        raise TypeError(f"start must be a Hopf point or a PeriodicOrbit, got {type(start).__name__}")
     if isinstance(start, BifurcationPoint):
         if start.kind != "hopf":
             raise ValueError(f"start must be a Hopf point or a PeriodicOrbit, got a {start.kind} point")
@@ -153,7 +157,7 @@ def _curve(system: OrbitSystem) -> Curve:
     N, d = system.reference.shape
     weights = torch.ones(N * d + 2, dtype=torch.float64)
     weights[:-2] = 1.0 / N
-    return Curve(system, weights)
+    return Curve(system, weights, system.rough)
 
 
 def _newborn(f: Family, point: BifurcationPoint, segments: int) -> tuple[Curve, OrbitSystem, Place]:

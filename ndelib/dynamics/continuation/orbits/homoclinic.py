@@ -50,6 +50,8 @@ def homoclinic_limit(orbits: OrbitBranch) -> HomoclinicLimit:
         ContinuationError: the period does not grow towards the end, the slowest state is not near a saddle, or too few
             orbits are long enough to fit a slope to.
     """
+    if not isinstance(orbits, OrbitBranch):
+        raise TypeError(f"orbits must be an OrbitBranch of orbit_continuation(...), got {type(orbits).__name__}")
     T, p = orbits.period, orbits.p
     if len(T) < 4 or not T[-1] > T[-2] or T[-1] < 1.5 * T.min():
         raise ContinuationError(
@@ -84,7 +86,7 @@ def _slowest_equilibrium(problem: FixedPointProblem, orbits: OrbitBranch) -> Ten
         values, J = problem(torch.cat([y, p[None]]))
         return values, J[:, :-1]
 
-    saddle, _, _ = newton(at_p, slowest, iterations=20)
+    saddle = newton(at_p, slowest, iterations=20).x
     if saddle is None:
         raise ContinuationError(
             f"there is no equilibrium near the slowest state {slowest.tolist()}: follow the branch on"

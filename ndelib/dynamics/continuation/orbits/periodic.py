@@ -10,8 +10,8 @@ from ndelib.dynamics.continuation.derivatives import Family
 from ndelib.dynamics.continuation.errors import ContinuationError
 from ndelib.dynamics.continuation.newton import newton
 from ndelib.dynamics.continuation.orbits.floquet import is_stable, multipliers
-from ndelib.dynamics.continuation.orbits.shooting import TOLERANCE, OrbitSystem
-from ndelib.dynamics.continuation.problem import check_family
+from ndelib.dynamics.continuation.orbits.shooting import ROUGH, TOLERANCE, OrbitSystem
+from ndelib.dynamics.continuation.problem import as_double, check_family
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.odeint import odeint
 from ndelib.solvers.steps.step import VectorField
@@ -43,21 +43,17 @@ class PeriodicOrbit:
         """Return n states at equal times over one period, (n, d); the last is the first again."""
         if n < 2:
             raise ValueError(f"n must be at least 2 states, got {n}")
-        duration = self.period / len(self.nodes)
-        times = torch.linspace(0.0, self.period, n, dtype=torch.float64)
-        pieces = []
-        for i, node in enumerate(self.nodes):
-            last = i == len(self.nodes) - 1
-            inside = times[(times >= i * duration) & ((times < (i + 1) * duration) | last)] - i * duration
-            if len(inside):
-                grid = torch.cat([inside.new_zeros(1), inside[inside > 0]])
-                path = solve(self.field, node, grid)
-                pieces.append(path if inside[0] == 0 else path[1:])
-        return torch.cat(pieces)
+        N = len(self.nodes)
+        parts = torch.arange(n) * N  # of the period, which has N (n − 1) of them
+        node = (parts // (n - 1)).clamp(max=N - 1)
+        # All segments are solved together, to all times since their start at which one of them is wanted.
+        since, of_time = torch.cat([parts[:1], parts - node * (n - 1)]).unique(return_inverse=True)
+        times = since.double() * (self.period / (N * (n - 1)))
+        return solve(self.field, self.nodes, times)[of_time[1:], node]
 
 
 def solve(f: VectorField, y: Tensor, t: Tensor) -> Tensor:
-    """Solve from ``y`` (d,) to the times ``t`` (n,) as exactly as orbits are: (n, d)."""
+    """Solve from ``y`` (*, d) to the times ``t`` (n,), the first being that of ``y``, as exactly as orbits are."""
     if len(t) == 1:
         return y[None]
     with torch.no_grad():
@@ -93,7 +89,9 @@ def periodic_orbit(f: VectorField, y_guess: Tensor, period_guess: float, *, segm
         >>> round(orbit.period, 8), orbit.stable
         (6.66328686, True)
     """
-    y = torch.as_tensor(y_guess, dtype=torch.float64).detach()
+    if not callable(f):
+        raise TypeError(f"f must be a function f(t, y), got {type(f).__name__}")
+    y = as_double(y_guess, "y_guess")
     if y.ndim != 1 or len(y) < 2 or not y.isfinite().all():
         raise ValueError(f"y_guess must be a finite state (d,) with d ≥ 2, got {y_guess}")
     if not 0 < period_guess < math.inf:
@@ -124,14 +122,14 @@ def close_up(f: Family, nodes: Tensor, period: float, p: Tensor) -> PeriodicOrbi
     reject_degenerate(nodes, period)
     system = OrbitSystem(f, nodes, f(nodes, p).detach())
 
-    def at_p(x: Tensor) -> tuple[Tensor, Tensor]:
-        G, derivative = system(torch.cat([x, p[None]]))
+    def at_p(x: Tensor, tolerance: float = TOLERANCE) -> tuple[Tensor, Tensor]:
+        G, derivative = system(torch.cat([x, p[None]]), tolerance)
         return G, derivative[:, :-1]
 
     guess = torch.cat([nodes.flatten(), nodes.new_tensor([period])])
-    gap = at_p(guess)[0].norm().item()
-    x, steps, _ = newton(at_p, guess, iterations=25)
+    x, steps, _, _ = newton(at_p, guess, iterations=25, rough=lambda x: at_p(x, ROUGH))
     if x is None:
+        gap = at_p(guess, ROUGH)[0].norm().item()
         raise ContinuationError(
             f"no periodic orbit found near y_guess = {nodes[0].tolist()} with period_guess = {period:g}: the segments "
             f"miss each other by {gap:.3g}, and Newton's method did not close them in {steps} steps. Take a state of a "

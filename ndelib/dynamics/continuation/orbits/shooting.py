@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ndelib.dynamics.continuation.derivatives import Family, directional
+from ndelib.dynamics.continuation.derivatives import Family, partials
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.odeint import odeint
 
 TOLERANCE = 1e-11
 """Relative error of a step of the flow; the absolute one is a tenth of it."""
+ROUGH = 1e-6
+"""The same for the first steps of Newton's method."""
 
 
-def carry(f: Family, Y: Tensor, duration: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def carry(
+    f: Family, Y: Tensor, duration: Tensor, p: Tensor, tolerance: float = TOLERANCE
+) -> tuple[Tensor, Tensor, Tensor]:
     """Follow ẏ = f(y, p) from every row of ``Y`` (N, d) for the ``duration``.
 
     Returns:
@@ -26,18 +30,19 @@ def carry(f: Family, Y: Tensor, duration: Tensor, p: Tensor) -> tuple[Tensor, Te
         variational equation ẇ = f_y w (+ f_p): it is solved beside the flow, in every direction at once.
     """
     N, d = Y.shape
-    # d directions of the start, and none at all; p moves in all of them, so that the last holds what p does alone.
-    directions = torch.eye(d, dtype=Y.dtype)[:, None].expand(d, N, d)
-    start = torch.cat([Y[None], directions, torch.zeros_like(Y)[None]])
+    one, zero = torch.eye(d, dtype=Y.dtype).expand(N, d, d), torch.zeros_like(Y)
+    start = torch.cat([Y[..., None], one, zero[..., None]], dim=-1)
 
     def field(s: Tensor, S: Tensor) -> Tensor:
-        values, tangents = directional(f, S[:1].expand(d + 1, N, d).clone(), p, S[1:].contiguous(), 1.0)
-        return duration * torch.cat([values[:1], tangents])
+        values, by_y, by_p = partials(f, S[..., 0], p)
+        tangents = by_y @ S[..., 1:]
+        tangents[..., -1] += by_p
+        return duration * torch.cat([values[..., None], tangents], dim=-1)
 
     with torch.no_grad():
-        end = odeint(field, start, (0.0, 1.0), method="dopri8", rtol=TOLERANCE, atol=TOLERANCE / 10)[-1]
-    by_p = end[-1]
-    return end[0], (end[1:-1] - by_p).permute(1, 2, 0), by_p
+        # Segments are short: a first step of half of one costs less than to look for its length.
+        end = odeint(field, start, (0.0, 1.0), method="dopri8", rtol=tolerance, atol=tolerance / 10, first_step=0.5)[-1]
+    return end[..., 0], end[..., 1:-1], end[..., -1]
 
 
 @dataclass(eq=False)
@@ -61,7 +66,11 @@ class OrbitSystem:
         """Return Y (N, d), T and p."""
         return z[:-2].reshape(self.reference.shape), z[-2], z[-1]
 
-    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def rough(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what a call returns, of a flow that is solved at a loose tolerance."""
+        return self(z, ROUGH)
+
+    def __call__(self, z: Tensor, tolerance: float = TOLERANCE) -> tuple[Tensor, Tensor]:
         """Return G (N d + 1,) and its derivative (N d + 1, N d + 2); NaN where the flow cannot be solved."""
         Y, T, p = self.parts(z)
         N, d = Y.shape
@@ -69,7 +78,7 @@ class OrbitSystem:
         if not T > 0 or not z.isfinite().all():
             return G * torch.nan, derivative
         try:
-            ends, Phi, by_p = carry(self.f, Y, T / N, p)
+            ends, Phi, by_p = carry(self.f, Y, T / N, p, tolerance)
         except SolverError:
             return G * torch.nan, derivative
         G[:-1] = (ends - Y.roll(-1, 0)).flatten()
