@@ -15,9 +15,9 @@ def fresh_seed(number: int) -> int:
     Example:
         >>> import torch
         >>> from ndelib.exercises import fresh_seed
-        >>> random = torch.Generator().manual_seed(fresh_seed(3))
-        >>> bool(torch.randn(1, generator=random) == torch.randn(1, generator=torch.Generator().manual_seed(3)))
-        True
+        >>> drawn = torch.Generator().manual_seed(fresh_seed(3))
+        >>> drawn.initial_seed()  # in a notebook the seed is the number itself
+        3
     """
     if not _secret:
         return number

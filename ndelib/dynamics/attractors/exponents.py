@@ -122,8 +122,9 @@ def map_lyapunov_spectrum(
     Example:
         >>> import torch
         >>> from ndelib.dynamics import LogisticMap, map_lyapunov_spectrum
-        >>> spectrum = map_lyapunov_spectrum(LogisticMap(r=torch.tensor([2.5, 4.0])), 0.3, 4000)
-        >>> [round(exponent, 2) for exponent in spectrum.exponents[:, 0].tolist()]  # ln ½ and ln 2
+        >>> logistic = LogisticMap(r=torch.tensor([2.5, 4.0]))
+        >>> spectrum = map_lyapunov_spectrum(logistic, 0.3, 4000)
+        >>> [round(e, 2) for e in spectrum.exponents[:, 0].tolist()]  # ln ½, ln 2
         [-0.69, 0.69]
     """
     if steps < BLOCKS or transient < 0:
