@@ -4,18 +4,18 @@ Names are those of PySINDy, so that code moves between the two by its imports.
 """
 
 from ndelib.discovery.derivatives import FiniteDifference, SmoothedFiniteDifference, SplineDerivative
-from ndelib.discovery.ensemble import EnsembleOptimizer
-from ndelib.discovery.implicit import ImplicitSINDy
-from ndelib.discovery.libraries import (
+from ndelib.discovery.sindy.ensemble import EnsembleOptimizer
+from ndelib.discovery.sindy.implicit import ImplicitSINDy
+from ndelib.discovery.sindy.libraries import (
     ConcatLibrary,
     CustomLibrary,
     FeatureLibrary,
     FourierLibrary,
     PolynomialLibrary,
 )
-from ndelib.discovery.optimizers import SR3, STLSQ, Lasso, Optimizer
-from ndelib.discovery.sindy import SINDy
-from ndelib.discovery.weak import WeakSINDy
+from ndelib.discovery.sindy.optimizers import SR3, STLSQ, Lasso, Optimizer
+from ndelib.discovery.sindy.model import SINDy
+from ndelib.discovery.sindy.weak import WeakSINDy
 
 __all__ = [
     "SR3",

@@ -9,7 +9,7 @@ from numpy.polynomial import Polynomial
 from scipy.integrate import quad
 
 from ndelib.discovery import STLSQ, PolynomialLibrary, SINDy, WeakSINDy
-from ndelib.discovery.weak import bumps
+from ndelib.discovery.sindy.weak import bumps
 from tests.discovery import lorenz
 
 
