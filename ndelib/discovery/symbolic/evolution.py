@@ -43,9 +43,21 @@ class Archive:
         return True
 
     def draw(self, rng: random.Random) -> Expression:
-        """Draw a parent: a length, and then the better of two of that length."""
-        level = self.levels[rng.choice(list(self.levels))]
+        """Draw a parent: half of the time one of the front, else a length and then the better of two of that length."""
+        if rng.random() < 0.5:
+            return rng.choice(self.front())
+        lengths = list(self.levels)
+        level = self.levels[min(rng.choice(lengths), rng.choice(lengths))]  # rather a short one
         return level[min(rng.randrange(len(level)), rng.randrange(len(level)))][1]
+
+    def front(self) -> list[Expression]:
+        """Return the best of each length that are better than all shorter ones."""
+        found, lowest = [], math.inf
+        for loss, expression in self.best():
+            if loss < lowest:
+                found.append(expression)
+                lowest = loss
+        return found
 
     def best(self) -> list[tuple[float, Expression]]:
         """Return the best of each length, with its loss."""
@@ -97,8 +109,11 @@ class Breeder:
             made = draw(self.rng)
             for _ in range(1 if self.rng.random() < 0.7 else 2):
                 made = self.mutated(made)
+        if len(made) > 2 * self.maxsize:
+            return None
         made = without_scale(simplify(made))
-        return made if len(made) <= self.maxsize and any(isinstance(token, int) and not isinstance(token, bool) for token in made) else None
+        has_variables = any(isinstance(token, int) for token in made)
+        return made if has_variables and len(made) <= self.maxsize and not is_nested(made) else None
 
     def part(self, expression: Expression) -> tuple[int, int]:
         """Draw a part of an expression: where it begins and ends."""
@@ -132,6 +147,28 @@ class Breeder:
                 first = end_of(expression, first)
             return expression[:start] + expression[first : end_of(expression, first)] + expression[end:]
         return expression[:start] + self.new(5) + expression[end:]  # a new part
+
+
+FAMILIES = [{"sin", "cos", "tan"}, {"exp", "tanh"}, {"log"}, {"sqrt", "abs"}]
+
+
+def is_nested(expression: Expression) -> bool:
+    """Tell whether a function stands inside of one of its own family: sin(cos x), which fits anything and means little."""
+    for i, token in enumerate(expression):
+        for family in FAMILIES:
+            if token in family and not family.isdisjoint(expression[i + 1 : end_of(expression, i)]):
+                return True
+    return False
+
+
+def luby(i: int) -> int:
+    """Return the i-th number of 1 1 2 1 1 2 4 1 1 2 1 1 2 4 8 …, i = 1, 2, …
+
+    How long to search before starting afresh, when a search may be lucky soon or never: no plan that does not know
+    the chances is better by more than a logarithm. Luby, Sinclair & Zuckerman, Information Processing Letters 47 (1993).
+    """
+    k = i.bit_length()
+    return 1 << (k - 1) if i == (1 << k) - 1 else luby(i - (1 << (k - 1)) + 1)
 
 
 class Once:

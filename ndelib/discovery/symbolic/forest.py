@@ -10,8 +10,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ndelib.discovery.symbolic.expressions import Expression, Token, arity
+from ndelib.discovery.symbolic.expressions import Expression, arity
 from ndelib.discovery.symbolic.operators import OPERATORS
+
+Group = tuple[int, str, bool]
+"""What is computed together: the height of a part, its operator, and whether it depends on constants."""
+Part = tuple[Group, int]
+"""One part of one expression: its group, and its number there."""
+VARIABLE: Group = (0, "variable", False)
+CONSTANT: Group = (0, "constant", True)
 
 
 class Forest:
@@ -24,48 +31,47 @@ class Forest:
 
     def __init__(self, expressions: Sequence[Expression], X: Tensor) -> None:
         self.X = X
-        groups: dict[tuple[int, str], list[tuple[int, ...]]] = {}  # parts by height and operator: their arguments
+        groups: dict[Group, list[list[Part]]] = {}  # the arguments of each part
         leaves: list[float] = []
-        roots: list[tuple[Token, int, int]] = []
+        roots: list[Part] = []
         owned: list[list[int]] = []
         for expression in expressions:
-            stack: list[tuple[int, str, int]] = []  # height, operator, and number among those
+            stack: list[Part] = []
             mine: list[int] = []
             for token in reversed(expression):
                 if isinstance(token, str):
                     arguments = [stack.pop() for _ in range(arity(token))]
-                    height = 1 + max(argument[0] for argument in arguments)
-                    group = groups.setdefault((height, token), [])
-                    stack.append((height, token, len(group)))
-                    group.append(tuple(arguments))  # type: ignore[arg-type]
+                    height = 1 + max(group[0] for group, _ in arguments)
+                    key = height, token, any(group[2] for group, _ in arguments)
+                    group = groups.setdefault(key, [])
+                    stack.append((key, len(group)))
+                    group.append(arguments)
                 elif isinstance(token, int):
-                    stack.append((0, "variable", token))
+                    stack.append((VARIABLE, token))
                 else:
                     mine.append(len(leaves))
-                    stack.append((0, "constant", len(leaves)))
+                    stack.append((CONSTANT, len(leaves)))
                     leaves.append(token)
             roots.append(stack[0])
             owned.append(mine[::-1])
         d, self.count = len(X), len(leaves)
-        first: dict[tuple[int, str], int] = {(0, "variable"): 0, (0, "constant"): d}
+        first = {VARIABLE: 0, CONSTANT: d}
         rows = d + self.count
         for key in sorted(groups):
             first[key] = rows
             rows += len(groups[key])
-
-        def row(part: tuple[int, str, int]) -> int:
-            return first[part[:2]] + part[2]
-
         self.operations = []
         for key in sorted(groups):
-            where = torch.tensor([[row(a) for a in arguments] for arguments in groups[key]], device=X.device).T  # type: ignore[arg-type]
-            self.operations.append((OPERATORS[key[1]], where, slice(first[key], first[key] + len(groups[key]))))
-        self.roots = torch.tensor([row(root) for root in roots], device=X.device)  # type: ignore[arg-type]
+            arguments = [[first[group] + number for group, number in part] for part in groups[key]]
+            where = torch.tensor(arguments, device=X.device).T
+            here = slice(first[key], first[key] + len(arguments))
+            self.operations.append((OPERATORS[key[1]], where, here, key[2]))
+        self.roots = torch.tensor([first[group] + number for group, number in roots], device=X.device)
         self.rows, self.d = rows, d
         self.constants = torch.tensor(leaves, dtype=X.dtype, device=X.device)
         most = max(map(len, owned), default=0)
         padded = [mine + [self.count] * (most - len(mine)) for mine in owned]
-        self.owned = torch.tensor(padded, device=X.device).reshape(len(owned), most)
+        self.owned = torch.tensor(padded, dtype=torch.long, device=X.device).reshape(len(owned), most)
         """Which constants an expression has, (P, K), filled with the number of constants."""
 
     def evaluate(self, constants: Tensor) -> Tensor:
@@ -73,7 +79,7 @@ class Forest:
         V = self.X.new_empty(self.rows, self.X.shape[1])
         V[: self.d] = self.X
         V[self.d : self.d + self.count] = constants[:, None]
-        for operator, where, here in self.operations:
+        for operator, where, here, _ in self.operations:
             V[here] = operator.value(*(V[row] for row in where))
         return V
 
@@ -85,7 +91,9 @@ class Forest:
         """Return their derivatives with respect to their constants, (P, K, n), with zeros where it has fewer than K."""
         G = torch.zeros_like(V)
         G[self.roots] = 1.0
-        for operator, where, here in reversed(self.operations):
+        for operator, where, here, depends in reversed(self.operations):
+            if not depends:
+                continue  # no constant below
             found = operator.slopes(V[here], *(V[row] for row in where))
             for row, slope in zip(where, found, strict=True):
                 G[row] = G[here] * slope  # rows of variables get something too, and nobody reads it
