@@ -1,4 +1,4 @@
-"""Echo state networks: a random recurrent network that is not trained, and a linear read-out that is, by ridge regression.
+"""Echo state networks: a random recurrent network that is not trained, and a linear read-out that is.
 
 Sources: Jaeger, GMD Report 148 (2001); Lukoševičius, A practical guide to applying echo state networks (2012); for
 forecasts of chaos, Jaeger & Haas, Science 304 (2004) 78, and Pathak et al., PRL 120 (2018) 024102.
@@ -39,8 +39,9 @@ def reservoir_states(
 class EchoStateNetwork(Estimator):
     """Forecast a time series by a random network of units whose read-out alone is fitted.
 
-    Samples are centred and divided by their standard deviation, u. The units follow :func:`reservoir_states`, and the next
-    sample is read from them, from u and from a constant, by ridge regression. A forecast feeds what is read back in.
+    Samples are centred and divided by their standard deviation, u. The units follow :func:`reservoir_states`, and the
+    next sample is read from them, from u and from a constant, by ridge regression. A forecast feeds what is read back
+    in.
 
     Args:
         units: how many.
@@ -50,7 +51,7 @@ class EchoStateNetwork(Estimator):
         bias_scale: of the units' biases, which are uniform between ∓ this. Without them (0) a network has no even
             functions of its input to read.
         degree: how many units each unit hears.
-        ridge: the penalty on the read-out's squared weights, for each sample.
+        ridge: the penalty on the read-out's squared weights, for each sample; larger for noisy samples.
         washout: how many samples the units get before they are read, while they forget that they began at zero.
         seed: of the weights.
 
@@ -78,10 +79,10 @@ class EchoStateNetwork(Estimator):
         units: int = 300,
         spectral_radius: float = 0.9,
         leak: float = 1.0,
-        input_scale: float = 0.1,
+        input_scale: float = 0.2,
         bias_scale: float = 1.0,
         degree: int = 10,
-        ridge: float = 1e-8,
+        ridge: float = 1e-10,
         washout: int = 100,
         seed: int = 0,
     ) -> None:

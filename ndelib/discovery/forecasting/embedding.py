@@ -116,7 +116,7 @@ def false_neighbours(x: Any, lag: int, max_dimension: int = 6, threshold: float 
         >>> from ndelib.discovery import false_neighbours
         >>> x = np.sin(0.1 * np.arange(2000))  # a circle
         >>> false_neighbours(x, lag=16, max_dimension=3).round(2)
-        array([0.93, 0.  , 0.  ])
+        array([0.4, 0. , 0. ])
     """
     series = _one_variable(x)
     if len(series) < max_dimension * lag + 20:

@@ -86,12 +86,11 @@ def _check_rank(samples: Tensor) -> None:
     sizes, directions = torch.linalg.svd(samples, full_matrices=False)[1:]
     if sizes[-1] > RANK * sizes[0]:
         return
-    d = samples.shape[1]
     weights = directions[-1]
     named = " + ".join(f"{w:.3g} x{i}" for i, w in enumerate(weights.tolist()) if abs(w) > 1e-6)
     raise ValueError(
-        f"x stays in a subspace (on all samples {named.replace('+ -', '- ')} = 0), so A is not determined in all "
-        f"of its {d} columns: start where every variable moves, or leave out a variable that is zero or depends on others"
+        f"x stays in a subspace (on all samples {named.replace('+ -', '- ')} = 0), so A is not determined: "
+        "start where every variable moves, or leave out a variable that is zero or depends on others"
     )
 
 
@@ -107,8 +106,8 @@ def _logarithm(P: Tensor) -> Tensor:
             )
         if math.pi - abs(math.atan2(eigenvalue.imag, eigenvalue.real)) < BRANCH * math.pi:
             raise ValueError(
-                f"the propagator of a step has the eigenvalue {eigenvalue.real:.4g} on the negative axis, where no real "
-                "logarithm is the principal one: a frequency of x is at, or above, π/h, half of the sampling rate. "
+                f"the propagator of a step has the eigenvalue {eigenvalue.real:.4g} on the negative axis, where no "
+                "real logarithm is the principal one: a frequency of x is at, or above, π/h, half of the sampling. "
                 "Sample faster than twice a period"
             )
     return torch.as_tensor(scipy.linalg.logm(P.cpu().numpy()).real.copy()).to(P)

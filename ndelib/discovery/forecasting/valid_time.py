@@ -6,7 +6,9 @@ Source: Pathak, Hunt, Girvan, Lu & Ott, Physical Review Letters 120 (2018) 02410
 
 from typing import Any
 
-from ndelib.discovery.data import matrix, times_of
+from torch import Tensor
+
+from ndelib.discovery.data import matrix, numbers, times_of
 
 
 def valid_prediction_time(
@@ -37,14 +39,14 @@ def valid_prediction_time(
         raise ValueError(f"threshold must be positive, in standard deviations, got {threshold!r}")
     if lyapunov_exponent is not None and not lyapunov_exponent > 0:
         raise ValueError(
-            f"lyapunov_exponent must be positive, got {lyapunov_exponent!r}: a system without one is not chaotic; leave it "
-            "out for a result in units of t"
+            f"lyapunov_exponent must be positive, got {lyapunov_exponent!r}: a system without one is not chaotic; "
+            "leave it out for a result in units of t"
         )
     right = matrix(truth, "truth")
-    said = matrix_that_may_blow_up(prediction, "prediction").to(right.device)
+    said = _may_blow_up(prediction, "prediction").to(right.device)
     if said.shape != right.shape:
         raise ValueError(
-            f"prediction has the shape {tuple(said.shape)} and truth has {tuple(right.shape)}: give one row for each time"
+            f"prediction has the shape {tuple(said.shape)} and truth has {tuple(right.shape)}: give a row for each time"
         )
     if t is None:
         raise ValueError("t is missing: give the times of the samples, or the step between them")
@@ -60,9 +62,7 @@ def valid_prediction_time(
     return elapsed * (lyapunov_exponent or 1.0)
 
 
-def matrix_that_may_blow_up(value: Any, name: str) -> Any:
+def _may_blow_up(value: Any, name: str) -> Tensor:
     """Return ``value`` as a matrix that may hold NaN: a forecast that is lost."""
-    from ndelib.discovery.data import numbers
-
     result = numbers(value, name, "an array of numbers, (samples, variables)")
     return result[:, None] if result.ndim == 1 else result

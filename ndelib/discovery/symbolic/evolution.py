@@ -69,7 +69,7 @@ class Breeder:
 
     Args:
         operators: the names of the operators.
-        sizes: the typical size of each variable: a constant is drawn as a number, or a number times, or by, one of these.
+        sizes: the typical size of each variable: constants are of the order of 1, of one of these, or of its inverse.
         maxsize: the most tokens of an expression.
         rng: where chance comes from.
     """
@@ -77,7 +77,13 @@ class Breeder:
     def __init__(self, operators: Sequence[str], sizes: Sequence[float], maxsize: int, rng: random.Random) -> None:
         self.unary = [name for name in operators if OPERATORS[name].arity == 1]
         self.binary = [name for name in operators if OPERATORS[name].arity == 2]
+        self.all_unary = self.unary
         self.sizes, self.maxsize, self.rng = list(sizes), maxsize, rng
+
+    def start_afresh(self, some: bool) -> None:
+        """Draw which unary operators to use from now on: about half of them, or all."""
+        few = max(1, len(self.all_unary) // 2)
+        self.unary = self.rng.sample(self.all_unary, few) if some and self.all_unary else self.all_unary
 
     def leaf(self) -> Token:
         """Draw a variable, or a constant."""
@@ -153,7 +159,7 @@ FAMILIES = [{"sin", "cos", "tan"}, {"exp", "tanh"}, {"log"}, {"sqrt", "abs"}]
 
 
 def is_nested(expression: Expression) -> bool:
-    """Tell whether a function stands inside of one of its own family: sin(cos x), which fits anything and means little."""
+    """Tell whether a function stands inside of one of its own family: sin(cos x), that fits anything."""
     for i, token in enumerate(expression):
         for family in FAMILIES:
             if token in family and not family.isdisjoint(expression[i + 1 : end_of(expression, i)]):
@@ -164,8 +170,8 @@ def is_nested(expression: Expression) -> bool:
 def luby(i: int) -> int:
     """Return the i-th number of 1 1 2 1 1 2 4 1 1 2 1 1 2 4 8 …, i = 1, 2, …
 
-    How long to search before starting afresh, when a search may be lucky soon or never: no plan that does not know
-    the chances is better by more than a logarithm. Luby, Sinclair & Zuckerman, Information Processing Letters 47 (1993).
+    How long to search before starting afresh, when a search may be lucky soon or never: no plan that does not know the
+    chances is better by more than a logarithm. Luby, Sinclair & Zuckerman, Inf. Process. Lett. 47 (1993).
     """
     k = i.bit_length()
     return 1 << (k - 1) if i == (1 << k) - 1 else luby(i - (1 << (k - 1)) + 1)

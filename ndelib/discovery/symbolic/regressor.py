@@ -49,9 +49,11 @@ class Equation:
 class SymbolicRegressor(Estimator):
     """Find y = f(x) as a formula, built of operators, variables and constants.
 
-    Expressions are bred from the best of each complexity; the constants of each are tuned by least squares. The result is
-    a list, ``equations_``: the best expression of each complexity that is better than all simpler ones. Its columns
-    are PySR's: ``pandas.DataFrame(model.equations_)`` is PySR's table.
+    Expressions are bred from the best of each complexity; the constants of each are tuned by least squares. The result
+    is a list, ``equations_``: the best expression of each complexity, where it is better than all simpler ones. Its
+    columns are PySR's: ``pandas.DataFrame(model.equations_)`` is PySR's table, and ``print(model)`` shows it.
+
+    The search starts afresh again and again, for longer and longer, every other time with half of the unary operators.
 
     No operator is protected by a substitute: an expression that has no value on one of the samples is dropped, and
     ``predict`` returns NaN where the formula has none.
@@ -59,12 +61,12 @@ class SymbolicRegressor(Estimator):
     Args:
         niterations: generations at most.
         binary_operators: of ``+ - * / ^``.
-        unary_operators: of ``neg square cube exp log sqrt abs sin cos tan tanh``. A small set that makes sense for the data
-            finds more, and faster.
+        unary_operators: of ``neg square cube exp log sqrt abs sin cos tan tanh``. A few that make sense for the data
+            find more, and faster: sines, above all, imitate everything.
         maxsize: the most operators, variables and constants of an expression.
         population_size: children in each generation.
-        model_selection: which expression ``predict`` uses: ``"best"`` has the highest score among those whose loss is at
-            most 1.5 times the smallest; ``"accuracy"`` has the smallest loss; ``"score"`` the highest score.
+        model_selection: which expression ``predict`` uses: ``"best"`` has the highest score among those whose loss is
+            at most 1.5 times the smallest; ``"accuracy"`` has the smallest loss; ``"score"`` the highest score.
         early_stop_condition: stop where the share of the variance of y that is unexplained is below this.
         timeout_in_seconds: stop after this much time.
         random_state: the seed.
@@ -140,6 +142,7 @@ class SymbolicRegressor(Estimator):
                     start += 1
                     ends = generation + GENERATIONS * luby(start)
                     archive, once = Archive(12), Once()
+                    breeder.start_afresh(some=start % 2 == 0)
                     for i in range(len(X)):
                         archive.add((i,), variance)
                 children: list[Expression] = []
@@ -178,14 +181,13 @@ class SymbolicRegressor(Estimator):
         listed = sorted((e for e in candidates if len(e) <= self.maxsize), key=str)
         whole = Forest(listed, X)
         missed = losses(y - whole.values(whole.evaluate(whole.constants))).clamp(min=EXACT * y.var(correction=0).item())
+        rows = zip(missed.tolist(), listed, strict=True)
         front: list[Equation] = []
-        for size, loss, i in sorted(
-            (len(e), l, i) for i, (e, l) in enumerate(zip(listed, missed.tolist(), strict=True))
-        ):
+        for loss, expression in sorted(rows, key=lambda row: (len(row[1]), row[0])):
+            size = len(expression)
             if math.isfinite(loss) and (not front or (loss < front[-1].loss and size > front[-1].complexity)):
                 score = math.log(front[-1].loss / loss) / (size - front[-1].complexity) if front else 0.0
-                text = write(listed[i], self.feature_names_)
-                front.append(Equation(size, loss, score, text, listed[i]))
+                front.append(Equation(size, loss, score, write(expression, self.feature_names_), expression))
         return front
 
     # What was found
@@ -201,7 +203,7 @@ class SymbolicRegressor(Estimator):
         return max(good, key=lambda row: row.score)
 
     def predict(self, X: Any, index: int | None = None) -> Any:
-        """Return the values of an expression, the chosen one or row ``index`` of ``equations_``, at the samples ``X``."""
+        """Return the values of an expression, the chosen one or row ``index`` of ``equations_``, at samples ``X``."""
         samples = matrix(X, "X")
         expression = self._row(index).expression
         if samples.shape[1] != self.n_features_in_:
@@ -219,18 +221,20 @@ class SymbolicRegressor(Estimator):
         """Return an expression, the chosen one or row ``index``, as SymPy's."""
         import sympy
 
-        return sympy.sympify(
-            self._row(index).equation, locals={name: sympy.Symbol(name) for name in self.feature_names_}
-        )
+        return sympy.sympify(self._row(index).equation, locals=self._symbols())
 
     def latex(self, index: int | None = None, precision: int = 3) -> str:
         """Return an expression, the chosen one or row ``index``, in LaTeX, with ``precision`` digits."""
         import sympy
 
         text = write(self._row(index).expression, self.feature_names_, precision)
-        found = sympy.sympify(text, locals={name: sympy.Symbol(name) for name in self.feature_names_})
-        written: str = sympy.latex(found)
+        written: str = sympy.latex(sympy.sympify(text, locals=self._symbols()))
         return written
+
+    def _symbols(self) -> dict[str, Any]:
+        import sympy
+
+        return {name: sympy.Symbol(name) for name in self.feature_names_}
 
     def _row(self, index: int | None) -> Equation:
         self._check_fitted("equations_")

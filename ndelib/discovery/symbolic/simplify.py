@@ -64,6 +64,10 @@ def _sum(x: Expression, y: Expression) -> Expression | None:
         return _combined("+", [(inner[0],), _combined("+", [inner[1], y])])
     if inner := _leading(y, "+"):
         return _combined("+", [(inner[0],), _combined("+", [x, inner[1]])])
+    if inner := _leading(x, "-"):  # (c − x) + y
+        return _combined("+", [(inner[0],), _combined("-", [y, inner[1]])])
+    if inner := _leading(y, "-"):
+        return _combined("+", [(inner[0],), _combined("-", [x, inner[1]])])
     return None
 
 
@@ -82,6 +86,8 @@ def _difference(x: Expression, y: Expression) -> Expression | None:
         return _combined("+", [(inner[0],), _combined("-", [inner[1], y])])
     if inner := _leading(y, "+"):
         return _combined("+", [(-inner[0],), _combined("-", [x, inner[1]])])
+    if inner := _leading(y, "-"):  # x − (c − y)
+        return _combined("+", [(-inner[0],), _combined("+", [x, inner[1]])])
     return None
 
 
