@@ -141,6 +141,8 @@ class Breeder:
             other: Token = self.operator(arity(head)) if isinstance(head, str) else self.leaf()
             return (*expression[:start], other, *expression[start + 1 :])
         if way < 0.5:  # an operator around a part
+            if self.rng.random() < 0.5:
+                start, end = 0, len(expression)
             part = expression[start:end]
             if self.unary and (not self.binary or self.rng.random() < 0.4):
                 return (*expression[:start], self.operator(1), *part, *expression[end:])
@@ -187,7 +189,7 @@ class Once:
         """Count this try, and tell whether it is worth it."""
         what = structure(expression)
         tries = self.tried.get(what, 0)
-        if tries > 2 * what.count(1.0):
+        if tries > 2 * what.count("constant"):
             return False
         self.tried[what] = tries + 1
         return True

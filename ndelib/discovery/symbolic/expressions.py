@@ -49,7 +49,7 @@ def parts(expression: Expression) -> list[Expression]:
 
 def structure(expression: Expression) -> Expression:
     """Return the expression with all constants alike."""
-    return tuple(1.0 if isinstance(token, float) else token for token in expression)
+    return tuple("constant" if isinstance(token, float) else token for token in expression)
 
 
 def constants(expression: Expression) -> list[float]:

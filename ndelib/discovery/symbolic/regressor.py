@@ -91,7 +91,7 @@ class SymbolicRegressor(Estimator):
         self,
         niterations: int = 50,
         binary_operators: Sequence[str] = ("+", "-", "*", "/"),
-        unary_operators: Sequence[str] = ("exp", "log", "sqrt", "sin", "cos"),
+        unary_operators: Sequence[str] = ("exp", "log", "sqrt", "sin"),
         maxsize: int = 20,
         population_size: int = 400,
         model_selection: str = "best",
@@ -173,12 +173,13 @@ class SymbolicRegressor(Estimator):
         a, b, _ = scales(values, y)
         along = (values @ y) / values.square().sum(dim=1)
         mean = (y - values).mean(dim=1)
-        candidates: set[Expression] = {(y.mean().item(),)}
+        candidates: list[Expression] = [(y.mean().item(),)]
         for i, expression in enumerate(found):
             for offset, scale in ((0.0, 1.0), (mean[i], 1.0), (0.0, along[i]), (a[i], b[i])):
                 scaled = with_scale(expression, float(offset), float(scale))
-                candidates |= {scaled, *_rounded(scaled)}
-        listed = sorted((e for e in candidates if len(e) <= self.maxsize), key=str)
+                candidates += [scaled, *_rounded(scaled)]
+        known = {str(expression): expression for expression in candidates if len(expression) <= self.maxsize}
+        listed = [known[text] for text in sorted(known)]
         whole = Forest(listed, X)
         missed = losses(y - whole.values(whole.evaluate(whole.constants))).clamp(min=EXACT * y.var(correction=0).item())
         rows = zip(missed.tolist(), listed, strict=True)

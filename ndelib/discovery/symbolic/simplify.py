@@ -36,6 +36,11 @@ def _is_constant(expression: Expression) -> bool:
     return len(expression) == 1 and isinstance(expression[0], float)
 
 
+def _same(x: Expression, y: Expression) -> bool:
+    """Tell whether two expressions are the same; Python's == takes the variable 1 for the constant 1.0."""
+    return x == y and str(x) == str(y)
+
+
 def _leading(expression: Expression, operator: str) -> tuple[float, Expression] | None:
     """Return c and x of an expression ``operator c x``; c + x and c x are written so."""
     if expression[0] == operator and isinstance(expression[1], float):
@@ -72,7 +77,7 @@ def _sum(x: Expression, y: Expression) -> Expression | None:
 
 
 def _difference(x: Expression, y: Expression) -> Expression | None:
-    if x == y:
+    if _same(x, y):
         return (0.0,)
     if _is_constant(y):
         return _combined("+", [(-float(y[0]),), x])
@@ -111,7 +116,7 @@ def _product(x: Expression, y: Expression) -> Expression | None:
 
 
 def _ratio(x: Expression, y: Expression) -> Expression | None:
-    if x == y:
+    if _same(x, y):
         return (1.0,)
     if _is_constant(y) and y[0] != 0:
         return _combined("*", [(1 / float(y[0]),), x])
