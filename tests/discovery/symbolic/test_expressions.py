@@ -173,7 +173,7 @@ def test_values_and_slopes_of_many_are_those_of_each_by_differences(seeds):
         assert not slopes[i, len(c) :].any()
         for k in range(len(c)):
             h = 1e-6 * max(1.0, abs(c[k]))
-            shifted = [values(with_constants(expression, c[:k] + [c[k] + s * h] + c[k + 1 :])) for s in (1, -1)]
+            shifted = [values(with_constants(expression, [*c[:k], c[k] + s * h, *c[k + 1 :]])) for s in (1, -1)]
             difference = (shifted[0] - shifted[1]) / (2 * h)
             known = f.isfinite() & (f.abs() < 1e3) & (difference.abs() < 1e3)
             assert torch.allclose(slopes[i, k][known], difference[known], rtol=1e-4, atol=1e-3)
