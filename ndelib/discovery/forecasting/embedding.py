@@ -60,8 +60,8 @@ def choose_lag(
     Example:
         >>> import numpy as np
         >>> from ndelib.discovery import choose_lag
-        >>> choose_lag(np.sin(2 * np.pi * np.arange(2000) / 80), method="autocorrelation")
-        20
+        >>> choose_lag(np.sin(2 * np.pi * np.arange(2000) / 90), method="autocorrelation")
+        23
     """
     series = _one_variable(x)
     if len(series) < max_lag + 20:

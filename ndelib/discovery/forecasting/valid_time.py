@@ -30,10 +30,10 @@ def valid_prediction_time(
     Example:
         >>> import numpy as np
         >>> from ndelib.discovery import valid_prediction_time
-        >>> t = np.linspace(0, 10, 1001)
-        >>> truth, forecast = np.sin(t), np.sin(1.02 * t)
+        >>> t = np.linspace(0, 20, 2001)
+        >>> truth, forecast = np.sin(t), np.sin(1.05 * t)
         >>> round(valid_prediction_time(truth, forecast, t), 2)
-        9.25
+        5.86
     """
     if not threshold > 0:
         raise ValueError(f"threshold must be positive, in standard deviations, got {threshold!r}")

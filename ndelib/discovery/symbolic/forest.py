@@ -62,9 +62,9 @@ class Forest:
             rows += len(groups[key])
         self.operations = []
         for key in sorted(groups):
-            arguments = [[first[group] + number for group, number in part] for part in groups[key]]
-            where = torch.tensor(arguments, device=X.device).T
-            here = slice(first[key], first[key] + len(arguments))
+            rows_of = [[first[group] + number for group, number in part] for part in groups[key]]
+            where = torch.tensor(rows_of, device=X.device).T
+            here = slice(first[key], first[key] + len(rows_of))
             self.operations.append((OPERATORS[key[1]], where, here, key[2]))
         self.roots = torch.tensor([first[group] + number for group, number in roots], device=X.device)
         self.rows, self.d = rows, d

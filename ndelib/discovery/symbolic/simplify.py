@@ -4,6 +4,7 @@ The rules keep the value wherever the expression has one; x − x = 0 and x/x = 
 """
 
 import math
+from collections.abc import Callable
 
 from ndelib.discovery.symbolic.expressions import Expression, Token, parts, value
 from ndelib.discovery.symbolic.operators import OPERATORS
@@ -148,7 +149,7 @@ def _logarithm(x: Expression) -> Expression | None:
     return x[1:] if x[0] == "exp" else None
 
 
-RULES = {
+RULES: dict[str, Callable[..., Expression | None]] = {
     "+": _sum,
     "-": _difference,
     "*": _product,
