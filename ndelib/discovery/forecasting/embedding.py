@@ -60,7 +60,8 @@ def choose_lag(
     Example:
         >>> import numpy as np
         >>> from ndelib.discovery import choose_lag
-        >>> choose_lag(np.sin(2 * np.pi * np.arange(2000) / 90), method="autocorrelation")
+        >>> wave = np.sin(2 * np.pi * np.arange(2000) / 90)
+        >>> choose_lag(wave, method="autocorrelation")  # a quarter of 90
         23
     """
     series = _one_variable(x)

@@ -81,9 +81,9 @@ class Breeder:
         self.sizes, self.maxsize, self.rng = list(sizes), maxsize, rng
 
     def start_afresh(self, some: bool) -> None:
-        """Draw which unary operators to use from now on: about half of them, or all."""
-        few = max(1, len(self.all_unary) // 2)
-        self.unary = self.rng.sample(self.all_unary, few) if some and self.all_unary else self.all_unary
+        """Draw which unary operators to use from now on: about half of them, if they are many, or all."""
+        few = len(self.all_unary) // 2
+        self.unary = self.rng.sample(self.all_unary, few) if some and few > 1 else self.all_unary
 
     def leaf(self) -> Token:
         """Draw a variable, or a constant."""
@@ -157,7 +157,7 @@ class Breeder:
         return expression[:start] + self.new(5) + expression[end:]  # a new part
 
 
-FAMILIES = [{"sin", "cos", "tan"}, {"exp", "tanh"}, {"log"}, {"sqrt", "abs"}]
+FAMILIES = [{"sin", "cos", "tan"}, {"exp", "tanh"}, {"log"}, {"sqrt", "abs"}, {"square", "cube"}]
 
 
 def is_nested(expression: Expression) -> bool:

@@ -53,7 +53,8 @@ class SymbolicRegressor(Estimator):
     is a list, ``equations_``: the best expression of each complexity, where it is better than all simpler ones. Its
     columns are PySR's: ``pandas.DataFrame(model.equations_)`` is PySR's table, and ``print(model)`` shows it.
 
-    The search starts afresh again and again, for longer and longer, every other time with half of the unary operators.
+    The search starts afresh again and again, for longer and longer, every other time with half of the unary operators
+    if these are four or more.
 
     No operator is protected by a substitute: an expression that has no value on one of the samples is dropped, and
     ``predict`` returns NaN where the formula has none.
