@@ -145,7 +145,7 @@ class SymbolicRegressor(Estimator):
                     archive, once = Archive(12), Once()
                     breeder.start_afresh(some=start % 2 == 0)
                     for i in range(len(X)):
-                        archive.add((i,), variance)
+                        archive.add((i,), variance)  # no better than a constant, until it is tried
                 children: list[Expression] = []
                 for _ in range(10 * self.population_size):
                     child = breeder.child(archive.draw)
