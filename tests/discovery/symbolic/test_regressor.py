@@ -15,8 +15,8 @@ x = np.linspace(0.05, 6, 120)
 plane = np.random.default_rng(0).uniform(-3, 3, (120, 2))
 LAWS = {
     "a damped wave": (x[:, None], 2 * np.exp(-x / 3) * np.sin(2.5 * x), ["exp", "log", "sqrt", "sin"]),
-    "Planck": (x[:, None], x**3 / (np.exp(x) - 1), ["exp", "log", "sqrt"]),
-    "a distance": (plane, np.hypot(*plane.T), ["exp", "log", "sqrt"]),
+    "Planck": (x[:, None], x**3 / (np.exp(x) - 1), ["exp", "log", "cube"]),
+    "a distance": (plane, np.hypot(*plane.T), ["exp", "log", "sqrt", "sin"]),
     "Michaelis and Menten": (x[:, None], 2.5 * x / (0.7 + x), ["exp", "log", "sqrt", "sin"]),
 }
 
