@@ -8,7 +8,7 @@ import sympy
 import torch
 from sklearn.base import clone
 
-from ndelib.discovery import SymbolicRegressor
+from ndelib.discovery import Equation, SymbolicRegressor
 from tests.conftest import full
 
 x = np.linspace(0.05, 6, 120)
@@ -66,6 +66,17 @@ def test_noise_does_not_lengthen_the_choice():
     assert model.get_best().loss > 1e-4  # and no expression of 20 tokens fits the noise away
     model.model_selection = "accuracy"
     assert model.get_best() == model.equations_[-1]
+
+
+def test_the_best_has_the_highest_score_among_those_that_fit_nearly_as_well():
+    model = SymbolicRegressor()
+    rows = [(1, 10.0, 0.0), (3, 0.14, 2.1), (5, 0.12, 0.08), (7, 0.10, 0.09), (9, 0.09, 0.05)]
+    model.equations_ = [Equation(*row, equation="x", expression=(0,)) for row in rows]
+    assert model.get_best().complexity == 7  # that of 3 is above 1.5 × 0.09
+    model.model_selection = "score"
+    assert model.get_best().complexity == 3
+    model.model_selection = "accuracy"
+    assert model.get_best().complexity == 9
 
 
 def test_a_seed_repeats_and_scikit_learn_can_clone():
