@@ -5,12 +5,10 @@ data. Source of the recipe: PyTorch's tutorials; Prechelt, Early stopping, but w
 """
 
 import copy
-import importlib.util
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
+
+from ndelib.progress import progress_bar
 
 __all__ = ["History", "TrainingDiverged", "evaluate", "fit", "supervised"]
 
@@ -122,7 +122,7 @@ def fit(
     training = _Training(model, optimizer, lr, schedule, steps)
     training.settings |= {"batch_size": size, "clip": clip, "seed": seed, "every": every, "patience": patience}
     history = training.history
-    with torch.random.fork_rng(), _bar(steps, progress) as bar:
+    with torch.random.fork_rng(), progress_bar(steps, progress) as bar:
         torch.manual_seed(seed)
         if checkpoint is not None and Path(checkpoint).exists():
             training.load(checkpoint)
@@ -291,25 +291,3 @@ def _check_loss(value: Any, history: History, lr: float) -> None:
             last = ", ".join(f"{x:.3g}" for x in history.loss[-3:])
             why = f"the losses before were {last}: try a smaller lr, or clip=1.0"
         raise TrainingDiverged(f"the loss is {value.item()} at step {len(history.loss)}, with lr={lr:g}; {why}")
-
-
-class _NoBar(nullcontext[Any]):
-    """A progress bar that shows nothing."""
-
-    def __enter__(self) -> "_NoBar":
-        return self
-
-    def update(self, n: int = 1) -> None:
-        """Show nothing."""
-
-    def set_postfix(self, **what: Any) -> None:
-        """Show nothing."""
-
-
-def _bar(steps: int, show: bool) -> Any:
-    """Return a progress bar that goes when it ends; none in the build of the book, where nobody watches."""
-    if not show or "NDELIB_STATIC" in os.environ or importlib.util.find_spec("tqdm") is None:
-        return _NoBar()
-    from tqdm.auto import tqdm
-
-    return tqdm(total=steps, leave=False)

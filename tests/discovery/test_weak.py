@@ -9,7 +9,7 @@ from numpy.polynomial import Polynomial
 from scipy.integrate import quad
 
 from ndelib.discovery import STLSQ, PolynomialLibrary, SINDy, WeakSINDy
-from ndelib.discovery.weak import bumps
+from ndelib.discovery.sindy.weak import bumps
 from tests.discovery import lorenz
 
 
@@ -131,5 +131,5 @@ def test_pieces_inputs_and_uneven_times():
 def test_few_windows_in_memory_at_a_time_give_the_same_rows(monkeypatch):
     t, x = lorenz.trajectory(0.004, 4.0)
     whole = WeakSINDy(K=50, H_xt=0.2).fit(x, t).coefficients()
-    monkeypatch.setattr("ndelib.discovery.weak.LARGEST", 3000)
+    monkeypatch.setattr("ndelib.discovery.sindy.weak.LARGEST", 3000)
     assert np.allclose(WeakSINDy(K=50, H_xt=0.2).fit(x, t).coefficients(), whole, rtol=1e-12)

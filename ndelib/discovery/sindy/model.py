@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ndelib.adjoints.odeint import odeint
-from ndelib.discovery import text
 from ndelib.discovery.data import Trajectory, is_several, like, numbers, trajectories
 from ndelib.discovery.derivatives import FiniteDifference
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import LeastSquares, compress
-from ndelib.discovery.libraries import FeatureLibrary, PolynomialLibrary
-from ndelib.discovery.optimizers import STLSQ, Optimizer
+from ndelib.discovery.sindy import text
+from ndelib.discovery.sindy.libraries import FeatureLibrary, PolynomialLibrary
+from ndelib.discovery.sindy.optimizers import STLSQ, Optimizer
 
 
 class SINDy(Estimator):

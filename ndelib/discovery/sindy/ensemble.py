@@ -13,7 +13,7 @@ from torch import Tensor
 from ndelib.discovery.data import like, numbers
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import LeastSquares, compress
-from ndelib.discovery.optimizers import Optimizer
+from ndelib.discovery.sindy.optimizers import Optimizer
 
 
 class EnsembleOptimizer(Estimator):

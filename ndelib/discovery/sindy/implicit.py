@@ -12,12 +12,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ndelib.discovery import text
 from ndelib.discovery.data import like, trajectories
 from ndelib.discovery.least_squares import LeastSquares, compress, ridge
-from ndelib.discovery.libraries import FeatureLibrary
-from ndelib.discovery.optimizers import STLSQ, Optimizer
-from ndelib.discovery.sindy import SINDy
+from ndelib.discovery.sindy import text
+from ndelib.discovery.sindy.libraries import FeatureLibrary
+from ndelib.discovery.sindy.model import SINDy
+from ndelib.discovery.sindy.optimizers import STLSQ, Optimizer
 
 GOOD = 2.0
 """The fraction with the fewest terms is taken among those whose error is at most this many times the smallest."""

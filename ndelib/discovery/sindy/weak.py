@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ndelib.discovery.data import Trajectory
-from ndelib.discovery.libraries import FeatureLibrary
-from ndelib.discovery.sindy import SINDy
+from ndelib.discovery.sindy.libraries import FeatureLibrary
+from ndelib.discovery.sindy.model import SINDy
 
 LARGEST = 10**7
 """How many numbers of windows are in memory at once."""

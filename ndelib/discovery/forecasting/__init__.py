@@ -1,0 +1,1 @@
+"""Forecasts from a time series: linear flows, reservoirs, delay coordinates, and how long a forecast holds."""

@@ -1,0 +1,1 @@
+"""Sparse identification of dynamics: libraries of terms, sparse regression, weak and implicit forms, ensembles."""

@@ -1,0 +1,1 @@
+"""Symbolic regression: expressions as lists of tokens, evaluated together, bred, and simplified."""
