@@ -24,10 +24,10 @@ from .machine import Machine, pins
 pytestmark = pytest.mark.colab
 
 BUDGET = Path(__file__).with_name("budget.py")
-CELL_S = 1.0  # of CPU, for a cell of a chapter
+CELL_S = 1.5  # of CPU, for a cell of a chapter
 BLANK_S = 60.0  # for a cell of an assignment, where nothing is computed yet
 TRAINING_STEPS = 5
-LEAST_RUN = 0.25  # of a chapter's cells, on a machine so busy that its CPU time is worth a third; else it is most
+LEAST_RUN = 0.2  # of a chapter's cells, on a machine so busy that its CPU time is worth a third; else it is most
 
 CHAPTERS = [path for path in stamp.notebooks(ROOT) if path.parent.name == "chapters"]
 STUDENTS = [path for path in stamp.notebooks(ROOT) if path.name == f"{path.parent.name}.ipynb"]
