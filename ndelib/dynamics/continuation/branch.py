@@ -17,33 +17,34 @@ POINTS = {
 
 @dataclass(frozen=True, eq=False)
 class BifurcationPoint:
-    """A point at which the branch, or what happens next to it, changes.
-
-    Attributes:
-        kind: ``"fold"`` (the branch turns in p), ``"branch"`` (another one crosses: transcritical, pitchfork),
-            ``"hopf"``; of a map also ``"period-doubling"`` and ``"neimark-sacker"``.
-        p: the parameter.
-        y: the state, (d,).
-        eigenvalues: of ∂f/∂y there (of a map's iterate), (d,), complex.
-        tangent: the unit tangent (d + 1,) of the branch that it was found on; the last entry belongs to p.
-        vector: the null vector (d,): of ∂f/∂y at a fold or branch point, the eigenvector of −1 at a doubling, the
-            complex eigenvector at a Hopf or Neimark–Sacker point.
-        frequency: ω of a Hopf point (eigenvalues ±iω), the angle θ of a Neimark–Sacker point (e^{±iθ}), else NaN.
-        coefficient: the first Lyapunov coefficient of a Hopf point, and its like for ``"period-doubling"`` and
-            ``"neimark-sacker"`` (see ``normal_forms.py``); NaN for other kinds.
-        accuracy: the last step of Newton's method on the equations that define the point: where that is tiny, (y, p)
-            is exact to rounding. Where Newton's method did not converge, the length of the bracket.
-    """
+    """A point at which the branch, or what happens next to it, changes."""
 
     kind: str
+    """``"fold"`` (the branch turns in p), ``"branch"`` (another one crosses: transcritical, pitchfork), ``"hopf"``; of
+    a map also ``"period-doubling"`` and ``"neimark-sacker"``.
+    """
     p: float
+    """the parameter."""
     y: Tensor
+    """the state, (d,)."""
     eigenvalues: Tensor
+    """of ∂f/∂y there (of a map's iterate), (d,), complex."""
     tangent: Tensor
+    """the unit tangent (d + 1,) of the branch that it was found on; the last entry belongs to p."""
     vector: Tensor
+    """the null vector (d,): of ∂f/∂y at a fold or branch point, the eigenvector of −1 at a doubling, the complex
+    eigenvector at a Hopf or Neimark–Sacker point.
+    """
     frequency: float = math.nan
+    """ω of a Hopf point (eigenvalues ±iω), the angle θ of a Neimark–Sacker point (e^{±iθ}), else NaN."""
     coefficient: float = math.nan
+    """the first Lyapunov coefficient of a Hopf point, and its like for ``"period-doubling"`` and ``"neimark-sacker"``
+    (see ``normal_forms.py``); NaN for other kinds.
+    """
     accuracy: float = math.nan
+    """the last step of Newton's method on the equations that define the point: where that is tiny, (y, p) is exact to
+    rounding. Where Newton's method did not converge, the length of the bracket.
+    """
 
     @property
     def supercritical(self) -> bool:
@@ -59,28 +60,26 @@ class BifurcationPoint:
 
 @dataclass(eq=False)
 class Branch:
-    """A curve of equilibria or cycles: n points in order along the curve.
-
-    Attributes:
-        p: the parameter, (n,).
-        y: the state, (n, d).
-        eigenvalues: of ∂f/∂y, or of a map's iterate, (n, d), complex.
-        stable: (n,), of bool.
-        points: the bifurcation points, in order.
-        status: why the branch ends: ``"left p_range"``, ``"max_steps"``, ``"closed"`` (it has come back to its start),
-            ``"stopped at …"`` (what ``stop_at`` asked for), or ``"step collapsed: …"`` with a hint. A branch that
-            was followed both ways has both reasons, with ``" | "`` in between.
-        problem: the family, its kind and the period of the cycle.
-        reach: how far it was followed, which :func:`ndelib.dynamics.switch_branch` takes over.
-    """
+    """A curve of equilibria or cycles: n points in order along the curve."""
 
     p: Tensor
+    """the parameter, (n,)."""
     y: Tensor
+    """the state, (n, d)."""
     eigenvalues: Tensor
+    """of ∂f/∂y, or of a map's iterate, (n, d), complex."""
     stable: Tensor
+    """(n,), of bool."""
     points: list[BifurcationPoint]
+    """the bifurcation points, in order."""
     status: str
+    """why the branch ends: ``"left p_range"``, ``"max_steps"``, ``"closed"`` (it has come back to its start),
+    ``"stopped at …"`` (what ``stop_at`` asked for), or ``"step collapsed: …"`` with a hint. A branch that was
+    followed both ways has both reasons, with ``" | "`` in between.
+    """
+    # the family, its kind and the period of the cycle.
     problem: FixedPointProblem = field(repr=False)
+    # how far it was followed, which switch_branch takes over.
     reach: Reach = field(repr=False)
 
     def __len__(self) -> int:

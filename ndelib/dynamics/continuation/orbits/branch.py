@@ -34,27 +34,26 @@ class OrbitPoint:
 
 @dataclass(frozen=True, eq=False)
 class OrbitBranch:
-    """A curve of periodic orbits, n of them in order.
-
-    Attributes:
-        p: the parameter, (n,).
-        period: the period, (n,).
-        multipliers: the Floquet multipliers, (n, d), complex, the trivial one among them.
-        stable: (n,), of bool.
-        orbits: the orbits themselves; from a Hopf point on the first is the equilibrium, an orbit of no size.
-        points: where the branch turns in p (a pair of orbits meets: ``"cyclic-fold"``), or a multiplier passes −1
-            (``"period-doubling"``), or a complex pair the unit circle (``"torus"``).
-        status: why it ends: ``"left p_range"``, ``"max_steps"``, ``"reached max_period"``, ``"closed"``,
-            ``"stopped at …"`` or ``"step collapsed: …"``.
-    """
+    """A curve of periodic orbits, n of them in order."""
 
     p: Tensor
+    """the parameter, (n,)."""
     period: Tensor
+    """the period, (n,)."""
     multipliers: Tensor
+    """the Floquet multipliers, (n, d), complex, the trivial one among them."""
     stable: Tensor
+    """(n,), of bool."""
     orbits: list[PeriodicOrbit]
+    """the orbits themselves; from a Hopf point on the first is the equilibrium, an orbit of no size."""
     points: list[OrbitPoint]
+    """where the branch turns in p (a pair of orbits meets: ``"cyclic-fold"``), or a multiplier passes −1
+    (``"period-doubling"``), or a complex pair the unit circle (``"torus"``).
+    """
     status: str
+    """why it ends: ``"left p_range"``, ``"max_steps"``, ``"reached max_period"``, ``"closed"``, ``"stopped at …"`` or
+    ``"step collapsed: …"``.
+    """
     f: Family
 
     def __len__(self) -> int:

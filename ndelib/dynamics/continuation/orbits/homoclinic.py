@@ -18,23 +18,20 @@ from ndelib.dynamics.continuation.problem import FixedPointProblem
 
 @dataclass(frozen=True, eq=False)
 class HomoclinicLimit:
-    """The homoclinic orbit at the end of a branch of periodic ones.
-
-    Attributes:
-        p: p*, extrapolated along |p − p*| ~ e^{−λT}.
-        saddle: the equilibrium that the orbit returns to, (d,).
-        eigenvalues: of ∂f/∂y there, (d,), complex.
-        leading: λ = min(λ_u, −λ_s), by the real parts of the eigenvalues nearest to zero.
-        slope: −d ln|p − p*| / dT as measured on the branch, to be held against ``leading``.
-        uncertainty: how far the extrapolated p* is from the last p of the branch.
-    """
+    """The homoclinic orbit at the end of a branch of periodic ones."""
 
     p: float
+    """p*, extrapolated along |p − p*| ~ e^{−λT}."""
     saddle: Tensor
+    """the equilibrium that the orbit returns to, (d,)."""
     eigenvalues: Tensor
+    """of ∂f/∂y there, (d,), complex."""
     leading: float
+    """λ = min(λ_u, −λ_s), by the real parts of the eigenvalues nearest to zero."""
     slope: float
+    """−d ln|p − p*| / dT as measured on the branch, to be held against ``leading``."""
     uncertainty: float
+    """how far the extrapolated p* is from the last p of the branch."""
 
 
 def homoclinic_limit(orbits: OrbitBranch) -> HomoclinicLimit:

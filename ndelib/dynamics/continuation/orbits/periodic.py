@@ -19,19 +19,16 @@ from ndelib.solvers.steps.step import VectorField
 
 @dataclass(frozen=True, eq=False)
 class PeriodicOrbit:
-    """A periodic orbit of ẏ = f(y).
-
-    Attributes:
-        y: a state on it, (d,).
-        period: its period T.
-        multipliers: the Floquet multipliers (d,), complex, the largest first; one is 1, up to the error of the solve.
-        nodes: N states at the times 0, T/N, 2T/N, … from ``y`` on, (N, d).
-    """
+    """A periodic orbit of ẏ = f(y)."""
 
     y: Tensor
+    """a state on it, (d,)."""
     period: float
+    """its period T."""
     multipliers: Tensor
+    """the Floquet multipliers (d,), complex, the largest first; one is 1, up to the error of the solve."""
     nodes: Tensor
+    """N states at the times 0, T/N, 2T/N, … from ``y`` on, (N, d)."""
     field: VectorField = field(repr=False)
 
     @property
