@@ -115,8 +115,8 @@ def test_a_forecast_goes_on_from_the_end_or_from_a_warmup():
 
 def test_seeds_repeat_and_scikit_learn_can_clone():
     once, again, other = (EchoStateNetwork(30, seed=seed).fit(waves()).predict(9) for seed in (3, 3, 4))
-    assert np.array_equal(once, again)
-    assert not np.allclose(once, other, atol=1e-9)
+    assert np.allclose(once, again, rtol=0, atol=1e-9)  # threads may add in another order
+    assert not np.allclose(once, other, rtol=0, atol=1e-6)
     assert repr(clone(EchoStateNetwork(7, leak=0.5))) == "EchoStateNetwork(units=7, leak=0.5)"
 
 
