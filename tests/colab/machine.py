@@ -87,7 +87,9 @@ class Machine:
         folders = (self.site_packages, site_packages(base_environment()))
         return {path.name for folder in folders for path in folder.glob("*.dist-info")}
 
-    def execute(self, notebook: nbformat.NotebookNode, folder: Path, *, allow_errors: bool = False) -> None:
+    def execute(
+        self, notebook: nbformat.NotebookNode, folder: Path, *, allow_errors: bool = False, timeout: int = 300
+    ) -> None:
         """Run ``notebook`` in place, in this machine's kernel, with ``folder`` as the working directory."""
         kernels = self.scratch / "kernels"
         (kernels / "colab").mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ class Machine:
         manager = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=specs)
         where = {"metadata": {"path": str(folder)}}
         client = nbclient.NotebookClient(
-            notebook, km=manager, timeout=300, startup_timeout=180, allow_errors=allow_errors, resources=where
+            notebook, km=manager, timeout=timeout, startup_timeout=180, allow_errors=allow_errors, resources=where
         )
         # nbclient would play the front end of output widgets, on the channel on which it waits for the cell's reply:
         # such a message can swallow the reply's arrival, and the wait then ends only with the time-out.

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.colab
 
 BUDGET = Path(__file__).with_name("budget.py")
 CELL_S = 1.5  # of CPU, for a cell of a chapter
+STALL_S = 120  # of wall-clock time: a cell that takes so long, with so little work, has stopped
 BLANK_S = 60.0  # for a cell of an assignment, where nothing is computed yet
 TRAINING_STEPS = 5
 LEAST_RUN = 0.2  # of a chapter's cells, on a machine so busy that its CPU time is worth a third; else it is most
@@ -121,7 +122,7 @@ def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path, ce
     folder.mkdir()
     before = machine.packages()
     try:
-        machine.execute(notebook, folder, allow_errors=True)
+        machine.execute(notebook, folder, allow_errors=True, timeout=STALL_S)
     except nbclient.exceptions.CellTimeoutError:
         # Seen once in thirty runs: a cell that is stopped at a bad moment leaves a kernel that never answers. It is the
         # fault of the stopping; a notebook that really hangs does so again.
