@@ -155,3 +155,9 @@ def like(result: Tensor, given: Any) -> Any:
     """Return ``result`` as the data came: a tensor for a tensor, else an array."""
     example = given[0] if isinstance(given, (list, tuple)) and len(given) else given
     return result if isinstance(example, Tensor) else result.detach().cpu().numpy()
+
+
+def whole_number(value: Any, name: str, least: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number, at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ndelib.discovery.data import is_several, like, matrix
+from ndelib.discovery.data import is_several, like, matrix, whole_number
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.least_squares import ridge
 
@@ -31,9 +31,12 @@ def reservoir_states(
     s = driven.new_zeros(driven.shape[1]) if start is None else start
     states = torch.empty_like(driven)
     for k in range(len(u)):
-        s = torch.lerp(s, torch.tanh(W @ s + driven[k]), leak)
-        states[k] = s
+        states[k] = s = _next_state(W, s, driven[k], leak)
     return states
+
+
+def _next_state(W: Tensor, s: Tensor, driven: Tensor, leak: float) -> Tensor:
+    return torch.lerp(s, torch.tanh(W @ s + driven), leak)
 
 
 class EchoStateNetwork(Estimator):
@@ -153,7 +156,7 @@ class EchoStateNetwork(Estimator):
         for k in range(n):
             u = self.W_out_ @ _features(u, s)
             found[k] = u
-            s = torch.lerp(s, torch.tanh(self.W_ @ s + self.W_in_ @ u + self.b_), self.leak)
+            s = _next_state(self.W_, s, self.W_in_ @ u + self.b_, self.leak)
         return like(found * self.std_ + self.mean_, self._kind if warmup is None else warmup)
 
     def _draw(self, like_this: Tensor) -> None:
@@ -174,9 +177,7 @@ class EchoStateNetwork(Estimator):
 
     def _check_parameters(self) -> None:
         for name, least in (("units", 1), ("degree", 1), ("washout", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+            whole_number(getattr(self, name), name, least)
         if not 0 < self.leak <= 1:
             raise ValueError(f"leak must be above 0 and at most 1, got {self.leak!r}")
         for name in ("spectral_radius", "input_scale", "bias_scale", "ridge"):

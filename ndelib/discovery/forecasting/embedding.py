@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ndelib.discovery.data import like, matrix
+from ndelib.discovery.data import like, matrix, whole_number
 
 
 def delay_embedding(x: Any, dimension: int, lag: int = 1) -> Any:
@@ -32,8 +32,7 @@ def delay_embedding(x: Any, dimension: int, lag: int = 1) -> Any:
     """
     series = matrix(x, "x")
     for name, value in (("dimension", dimension), ("lag", lag)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+        whole_number(value, name)
     rows = len(series) - (dimension - 1) * lag
     if rows < 1:
         raise ValueError(

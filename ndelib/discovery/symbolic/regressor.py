@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from ndelib.discovery.data import like, matrix
+from ndelib.discovery.data import like, matrix, whole_number
 from ndelib.discovery.estimator import Estimator
 from ndelib.discovery.symbolic.evolution import Archive, Breeder, Once, luby
 from ndelib.discovery.symbolic.expressions import Expression, constants, with_constants, write
@@ -146,13 +146,7 @@ class SymbolicRegressor(Estimator):
                     breeder.start_afresh(some=start % 2 == 0)
                     for i in range(len(X)):
                         archive.add((i,), variance)  # no better than a constant, until it is tried
-                children: list[Expression] = []
-                for _ in range(10 * self.population_size):
-                    child = breeder.child(archive.draw)
-                    if child is not None and once(child):
-                        children.append(child)
-                    if len(children) == self.population_size:
-                        break
+                children = self._children(breeder, archive, once)
                 for expression, missed in _promising(children, X, y):
                     if missed < variance and archive.add(expression, missed):
                         hall.add(expression, missed)
@@ -165,6 +159,17 @@ class SymbolicRegressor(Estimator):
                 if more == 0 or time.monotonic() > until:
                     break
         return [expression for level in hall.levels.values() for _, expression in level]
+
+    def _children(self, breeder: Breeder, archive: Archive, once: Once) -> list[Expression]:
+        """Breed a generation, or fewer where children that are new are hard to find."""
+        children: list[Expression] = []
+        for _ in range(10 * self.population_size):
+            child = breeder.child(archive.draw)
+            if child is not None and once(child):
+                children.append(child)
+            if len(children) == self.population_size:
+                break
+        return children
 
     def _front(self, found: list[Expression], X: Tensor, y: Tensor) -> list[Equation]:
         """Return what is better than all that is simpler, each with the scale and the offset that it is worth."""
@@ -262,9 +267,7 @@ class SymbolicRegressor(Estimator):
         if not self.binary_operators and not self.unary_operators:
             raise ValueError("binary_operators and unary_operators are both empty: give at least one operator")
         for name in ("niterations", "maxsize", "population_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+            whole_number(getattr(self, name), name)
         if self.model_selection not in ("best", "accuracy", "score"):
             raise ValueError(f'model_selection must be "best", "accuracy" or "score", got {self.model_selection!r}')
         if not self.early_stop_condition >= 0:
