@@ -22,7 +22,7 @@ FLOORS = {
     "ndelib": [
         {"solvers", "progress"},
         {"adjoints", "dynamics"},
-        {"models", "discovery", "physics", "meanfield"},
+        {"models", "discovery", "physics", "meanfield", "ensembles"},
         {"training", "plotting", "claims", "datasets"},
         {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
     ],
