@@ -4,9 +4,9 @@ All of them skip rows without an observation, so padding changes nothing. Cells 
 seeds can be trained at once, by ``torch.func.vmap``.
 
 Sources: Cho et al., Learning phrase representations using RNN encoder–decoder, EMNLP 2014 (GRU); Che, Purushotham, Cho,
-Sontag & Liu, Recurrent neural networks for multivariate time series with missing values, Scientific Reports 8 (2018) 6085
-(GRU-D); Rubanova, Chen & Duvenaud, Latent ordinary differential equations for irregularly-sampled time series, NeurIPS
-2019 (ODE-RNN).
+Sontag & Liu, Recurrent neural networks for multivariate time series with missing values, Scientific Reports 8 (2018)
+6085 (GRU-D); Rubanova, Chen & Duvenaud, Latent ordinary differential equations for irregularly-sampled time series,
+NeurIPS 2019 (ODE-RNN).
 """
 
 import math
@@ -255,7 +255,7 @@ def carried_forward(x: Tensor, missing: Tensor, before: Tensor) -> Tensor:
 
 
 def since_observed(t: Tensor, missing: Tensor) -> Tensor:
-    """Return for each row the time since the last one before it that was not missing, (B, T, n); or since the beginning.
+    """Return for each row the time since the last one before it that was not missing, or since the first, (B, T, n).
 
     ``t``: (B, T). ``missing``: (B, T, n). This is δ of Che et al.: 0 in the first row.
     """
@@ -270,7 +270,9 @@ def resample(t: Any, x: Tensor, grid: int | Tensor, mask: Tensor | None = None) 
     """Return the observations on another grid of times, by linear interpolation: input for any of these models.
 
     Args:
-        t, x, mask: as for :class:`NeuralCDE`.
+        t: the times, (T,) or (B, T), as for :class:`NeuralCDE`.
+        x: the observations, (B, T, channels), NaN where there is none.
+        mask: ``None``, where x was observed, or the lengths of the samples.
         grid: how many times, evenly from each sample's first to its last observation; or the times, (n,). At times
             before a channel's first observation, and after its last, it has that one.
 

@@ -1,4 +1,4 @@
-"""What all models of sequences take: ``model(t, x, mask)``; NaN is what was not observed, before, amid or after a sample.
+"""What all models of sequences take: ``model(t, x, mask)``, where NaN in x is what was not observed.
 
 A sample begins at its first row with an observation and ends at its last one. Rows around it, such as those that pad a
 batch of unequal lengths, must not matter; rows of NaN between are times at which nothing was observed.
@@ -38,7 +38,13 @@ class Samples:
 
 
 def read(t: Any, x: Any, mask: Tensor | None = None, channels: int | None = None) -> Samples:
-    """Return the batch, checked: ``t`` (T,) or (B, T), ``x`` (B, T, channels), ``mask`` (B, T), (B, T, channels) or lengths.
+    """Return the batch, checked; the arguments are those of all models of sequences.
+
+    Args:
+        t: (T,), or (B, T).
+        x: (B, T, channels), NaN where nothing was observed.
+        mask: ``None``; bool, (B, T) or (B, T, channels); or lengths, whole numbers, (B,).
+        channels: how many there must be.
 
     Raises:
         TypeError, ValueError: shapes, dtypes, times or values are not what they should be; the message says which.
