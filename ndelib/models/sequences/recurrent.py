@@ -251,7 +251,8 @@ class ODERNN(Recurrent):
 def carried_forward(x: Tensor, missing: Tensor, before: Tensor) -> Tensor:
     """Return ``x``, (B, T, channels), with the last value where one is missing, and ``before`` where there was none."""
     none = (~missing).cumsum(1) == 0
-    return torch.where(none, before, x.gather(1, observed_neighbours(missing)[0]).nan_to_num())
+    last = observed_neighbours(missing)[0].clamp(max=x.shape[1] - 1)
+    return torch.where(none, before, x.nan_to_num().gather(1, last))
 
 
 def since_observed(t: Tensor, missing: Tensor) -> Tensor:
@@ -298,7 +299,7 @@ def resample(t: Any, x: Tensor, grid: int | Tensor, mask: Tensor | None = None) 
     else:
         raise ValueError(f"grid must be a number of times, at least 1, or the times, (n,), got {grid!r}")
     missing = samples.missing
-    before, after = observed_neighbours(missing)
+    before, after = (place.clamp(0, x.shape[1] - 1) for place in observed_neighbours(missing))
     # the row at or before each time; before the beginning the first
     row = (torch.searchsorted(samples.t.contiguous(), times.contiguous(), right=True) - 1).clamp(min=0)
     row = row.unsqueeze(-1).expand(*times.shape, x.shape[-1])
@@ -306,6 +307,7 @@ def resample(t: Any, x: Tensor, grid: int | Tensor, mask: Tensor | None = None) 
     right = after.gather(1, (row + 1).clamp(max=x.shape[1] - 1))
     t0, t1 = (samples.t.unsqueeze(-1).expand(x.shape).gather(1, place) for place in (left, right))
     weight = ((times.unsqueeze(-1) - t0) / torch.where(t1 > t0, t1 - t0, 1.0)).clamp(0, 1)
-    values = torch.lerp(x.gather(1, left), x.gather(1, right), torch.where(t1 > t0, weight, 0.0))
+    known = x.nan_to_num()
+    values = torch.lerp(known.gather(1, left), known.gather(1, right), torch.where(t1 > t0, weight, 0.0))
     never = missing.all(1, keepdim=True)
     return (grid if isinstance(grid, Tensor) else times), torch.where(never, torch.nan, values)
