@@ -46,7 +46,7 @@ FLOORS = {
         {"wrapper"},
         {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
         {"neural_ode"},
-        {"residual"},
+        {"residual", "trajectories", "universal", "physics_informed"},
     ],
     "ndelib.discovery": [
         {"data", "estimator", "least_squares", "derivatives"},
@@ -56,7 +56,7 @@ FLOORS = {
         {"errors", "parameters", "memory"},
         {"backward"},
         {"odeint", "sdeint", "cdeint"},
-        {"compare"},
+        {"compare", "segments"},
     ],
 }
 

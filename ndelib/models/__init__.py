@@ -3,6 +3,7 @@
 A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; a model is called ``model(x)``.
 """
 
+from ndelib.adjoints.segments import SegmentFailed, Segments, segments, solve_segments
 from ndelib.models.augmented import Augmented
 from ndelib.models.depth import AdaptiveDepth
 from ndelib.models.fields import (
@@ -18,11 +19,17 @@ from ndelib.models.fields import (
 from ndelib.models.galerkin import Galerkin
 from ndelib.models.hypersolvers import HyperEuler, HyperHeun, HyperMidpoint, Hypersolver
 from ndelib.models.neural_ode import NeuralODE
+from ndelib.models.physics_informed import PINN, MethodOfLines, SpaceTimeNetwork, burgers, heat
 from ndelib.models.regularisation import jacobian_norm, kinetic_energy
 from ndelib.models.residual import ResNet, RKNet
+from ndelib.models.trajectories.collocation import collocation, gradient_matching
+from ndelib.models.trajectories.shooting import MultipleShooting, shooting_loss
+from ndelib.models.trajectories.windows import growing_windows
+from ndelib.models.universal import UniversalODE
 
 __all__ = [
     "MLP",
+    "PINN",
     "AdaptiveDepth",
     "Augmented",
     "Autonomous",
@@ -35,11 +42,25 @@ __all__ = [
     "HyperHeun",
     "HyperMidpoint",
     "Hypersolver",
+    "MethodOfLines",
+    "MultipleShooting",
     "NeuralODE",
     "RKNet",
     "ResNet",
     "SecondOrder",
+    "SegmentFailed",
+    "Segments",
+    "SpaceTimeNetwork",
+    "UniversalODE",
+    "burgers",
+    "collocation",
+    "gradient_matching",
+    "growing_windows",
+    "heat",
     "jacobian_norm",
     "kinetic_energy",
     "perceptron",
+    "segments",
+    "shooting_loss",
+    "solve_segments",
 ]
