@@ -284,8 +284,8 @@ def _which_failed(field: Field, y0: Tensor, t: Tensor, error: SolverError, how: 
             a, b = times[0].item(), times[-1].item()
             return SegmentFailed(
                 f"segment {i} of {len(y0)}, from t = {a:g} to {b:g}, cannot be solved from y = {_short(start)}: "
-                f"{alone} If the field is in training: shorter segments (length=), a first training by gradient_matching, a "
-                "smaller lr or clip=1.0, or a network whose values are bounded",
+                f"{alone} If the field is in training: shorter segments (length=), a first training by gradient_matching, "
+                "a smaller lr or clip=1.0, or a network whose values are bounded",
                 t=alone.t,
                 h=alone.h,
             )
