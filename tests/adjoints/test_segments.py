@@ -63,7 +63,9 @@ def test_fixed_steps_keep_their_order_where_intervals_differ():
     def error(n):
         t = uneven(8)[None].expand(2, -1) * torch.tensor([[1.0], [1.3]], dtype=F64)
         y = solve_segments(forced_in_components, torch.ones(2, 2, dtype=F64), t, step_size=1 / n)
-        fine = solve_segments(forced_in_components, torch.ones(2, 2, dtype=F64), t, method="dopri8", rtol=1e-12, atol=1e-12)
+        fine = solve_segments(
+            forced_in_components, torch.ones(2, 2, dtype=F64), t, method="dopri8", rtol=1e-12, atol=1e-12
+        )
         return (y - fine).abs().max()
 
     assert math.log2(error(2) / error(4)) == pytest.approx(4, abs=0.3)

@@ -174,6 +174,16 @@ def test_a_neural_field_is_turned_into_terms_without_derivatives():
     assert np.abs(model.coefficients().numpy() - LV).max() < 1e-10
 
 
+def test_terms_that_stand_for_each_other_have_large_standard_errors():
+    model, x, t = circle()
+    noisy = x + 0.01 * np.random.default_rng(0).normal(size=x.shape)
+    found = refine(model, noisy, t, length=20)
+    errors = found.standard_errors_
+    assert errors[0, [0, 3, 5]].min() > 1  # of 1, x² and y² in x' = −y − 0.5 + 0.5 x² + 0.5 y²
+    assert errors[0, 2] < 0.1
+    assert errors[1, 1] < 0.1
+
+
 X, _ = lotka_volterra(0.02)
 MODEL = rough(X, T)
 
@@ -187,14 +197,17 @@ def with_coefficients(coef):
 def circle():
     t = np.linspace(0, 6, 121)
     x = np.stack([np.cos(t), np.sin(t)], 1)
-    model = SINDy(PolynomialLibrary(2)).fit(x, t, x_dot=np.stack([-x[:, 1], x[:, 0]], 1))
+    model = SINDy(PolynomialLibrary(2)).fit(x + 0.1 * t[:, None], t)
     model.coef_ = torch.zeros(2, 6).double()
     model.coef_[0, [0, 2, 3, 5]] = torch.tensor([-0.5, -1.0, 0.5, 0.5]).double()  # 1 = x² + y² on the circle
     model.coef_[1, 1] = 1.0
     return model, x, t
 
 
+CIRCLE = circle()
+
 WRONG = [
+    (lambda: refine(*CIRCLE, length=20), ValueError, r"terms that the samples do not tell apart"),
     (lambda: refine(3, X, T, length=20), TypeError, r"model must be a fitted SINDy or WeakSINDy"),
     (lambda: refine(ImplicitSINDy(), X, T, length=20), TypeError, r"got ImplicitSINDy"),
     (lambda: refine(SINDy(), X, T, length=20), ValueError, r"not fitted yet"),
@@ -202,7 +215,11 @@ WRONG = [
     (lambda: refine(MODEL, X, T, length=0), ValueError, r"length must be a whole number, at least 1"),
     (lambda: refine(MODEL, X, T, length=()), ValueError, r"length must be a number of intervals, or several"),
     (lambda: refine(MODEL, X, T[::-1], length=20), ValueError, r"t must increase"),
-    (lambda: refine(MODEL, np.where(X > 2.5, np.nan, X), T, length=20), ValueError, r"x has a value that is not finite"),
+    (
+        lambda: refine(MODEL, np.where(X > 2.5, np.nan, X), T, length=20),
+        ValueError,
+        r"x has a value that is not finite",
+    ),
     (lambda: refine(MODEL, X, None, length=20), ValueError, r"t is missing"),
     (lambda: refine(MODEL, X[:, :1], T, length=20), ValueError, r"x has 1 variables; the model was fitted to 2"),
     (lambda: refine(MODEL, X, T, length=20, threshold=-1), ValueError, r"threshold must be a number, 0 or more"),

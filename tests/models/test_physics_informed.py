@@ -1,4 +1,4 @@
-"""Residuals of exact solutions are zero, conditions hold by construction, and lines converge to series and Cole–Hopf."""
+"""Residuals of exact solutions are zero, conditions hold by construction, lines converge to series and to Cole–Hopf."""
 
 import math
 

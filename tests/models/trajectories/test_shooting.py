@@ -1,4 +1,4 @@
-"""Shooting's loss is zero at the true field; one segment is single shooting; gaps, masks and observations count right."""
+"""Shooting's loss is zero at the true field; one segment is single shooting; gaps and masks count as they should."""
 
 import math
 
@@ -93,23 +93,28 @@ def test_the_augmented_constraint_closes_the_gaps_at_a_small_weight():
     noisy = Y + 0.1 * torch.randn_like(Y)
 
     def trained(rounds):
-        shooting = MultipleShooting(Autonomous(torch.nn.Linear(2, 2, bias=False).double()), T, noisy, 20, continuity=0.3)
+        field = Autonomous(torch.nn.Linear(2, 2, bias=False).double())
         with torch.no_grad():
-            shooting.field.net.weight.copy_(A)
+            field.net.weight.copy_(A)
+        shooting = MultipleShooting(field, T, noisy, 20, continuity=0.3)
         for _ in range(rounds):
-            optimizer = torch.optim.LBFGS(shooting.parameters(), max_iter=60, line_search_fn="strong_wolfe")
-            optimizer.step(lambda: _backward(optimizer, shooting))
+            to_the_minimum(shooting)
             shooting.tighten(1.0)
         return shooting.gaps().abs().max().item()
 
     assert trained(6) < 0.05 * trained(1)
 
 
-def _backward(optimizer, shooting):
-    optimizer.zero_grad()
-    loss = shooting()
-    loss.backward()
-    return loss
+def to_the_minimum(shooting):
+    optimizer = torch.optim.LBFGS(shooting.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = shooting()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
 
 
 def test_what_is_masked_plays_no_part():
@@ -129,8 +134,7 @@ def test_a_learned_start_finds_what_is_not_observed():
     first = lambda y: y[..., :1]  # noqa: E731
     starts = torch.tensor([1.0, 0.0], dtype=F64)
     shooting = MultipleShooting(spiral, T, Y[:, :1], 20, observe=first, starts=starts)
-    optimizer = torch.optim.LBFGS(shooting.parameters(), max_iter=50, line_search_fn="strong_wolfe")
-    optimizer.step(lambda: _backward(optimizer, shooting))
+    to_the_minimum(shooting)
     assert (shooting.starts - Y[[0, 20, 40]]).abs().max() < 1e-3
 
 
