@@ -63,8 +63,8 @@ One thread a solver, a process each, asked in turns. Times are processor times: 
 shows. **time** is the median over the rounds, **fastest** their minimum, **spread** the interquartile range relative to
 the median: how noisy the machine was. The first **ratio** is the median of the ratios to torchdiffeq's time in the same
 round (torchsde's with its defaults for stochastic equations, torchcde's for controlled ones, PySINDy's for equations
-from data), the second that of the fastest times. Every solve returns
-the state at t = 0 and ten equally spaced times, without gradients unless it is said.
+from data), the second that of the fastest times. Every solve returns the state at t = 0 and ten equally spaced times,
+without gradients unless it is said.
 **error** is the largest over these times and the first samples, absolute, against a solution with a tolerance of 1e-10
 or less (of a gradient: relative to its largest component; of a stochastic equation: of mean and mean square over all
 samples, where chance alone makes about 1e-2). **overhead** is the fastest time divided by (f calls × fastest time of

@@ -196,7 +196,7 @@ class MethodOfLines(nn.Module):
         boundary: ``"dirichlet"``: the values at both ends stay what they are. ``"periodic"``.
         space: ``"differences"``: central, of order 2, on even points. ``"chebyshev"``: of the polynomial through points
             that are dense at the ends; for smooth solutions 20 or 30 are enough, but u_xx is stiff: its largest
-            eigenvalue is 0.19 n⁴/(b − a)², against 4 n²/(b − a)² for differences.
+            eigenvalue is 0.19 (n − 1)⁴/(b − a)², against 4 (n − 1)²/(b − a)² for differences.
         dtype: of the points and matrices.
 
     Raises:
