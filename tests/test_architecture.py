@@ -46,7 +46,7 @@ FLOORS = {
         {"wrapper"},
         {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
         {"neural_ode"},
-        {"residual", "sequences"},
+        {"residual", "sequences", "trajectories", "universal", "physics_informed"},
     ],
     "ndelib.models.sequences": [{"samples"}, {"paths", "recurrent"}, {"cde"}],
     "ndelib.discovery": [
@@ -57,7 +57,7 @@ FLOORS = {
         {"errors", "parameters", "memory"},
         {"backward"},
         {"odeint", "sdeint", "cdeint"},
-        {"compare"},
+        {"compare", "segments"},
     ],
 }
 

@@ -19,6 +19,7 @@ from ndelib.discovery.sindy.libraries import (
 )
 from ndelib.discovery.sindy.model import SINDy
 from ndelib.discovery.sindy.optimizers import SR3, STLSQ, Lasso, Optimizer
+from ndelib.discovery.sindy.refine import RefinedSINDy, refine
 from ndelib.discovery.sindy.weak import WeakSINDy
 from ndelib.discovery.symbolic.regressor import Equation, SymbolicRegressor
 
@@ -37,6 +38,7 @@ __all__ = [
     "Lasso",
     "Optimizer",
     "PolynomialLibrary",
+    "RefinedSINDy",
     "SINDy",
     "SmoothedFiniteDifference",
     "SplineDerivative",
@@ -46,6 +48,7 @@ __all__ = [
     "delay_embedding",
     "false_neighbours",
     "fit_linear_flow",
+    "refine",
     "reservoir_states",
     "valid_prediction_time",
 ]

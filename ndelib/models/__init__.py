@@ -4,6 +4,7 @@ A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; 
 model of sequences ``model(t, x, mask)``.
 """
 
+from ndelib.adjoints.segments import SegmentFailed, Segments, segments, solve_segments
 from ndelib.models.augmented import Augmented
 from ndelib.models.depth import AdaptiveDepth
 from ndelib.models.fields import (
@@ -19,16 +20,22 @@ from ndelib.models.fields import (
 from ndelib.models.galerkin import Galerkin
 from ndelib.models.hypersolvers import HyperEuler, HyperHeun, HyperMidpoint, Hypersolver
 from ndelib.models.neural_ode import NeuralODE
+from ndelib.models.physics_informed import PINN, MethodOfLines, SpaceTimeNetwork, burgers, heat
 from ndelib.models.regularisation import jacobian_norm, kinetic_energy
 from ndelib.models.residual import ResNet, RKNet
 from ndelib.models.sequences.cde import NeuralCDE, NeuralRDE
 from ndelib.models.sequences.recurrent import GRU, GRUD, ODERNN, resample
+from ndelib.models.trajectories.collocation import collocation, gradient_matching
+from ndelib.models.trajectories.shooting import MultipleShooting, shooting_loss
+from ndelib.models.trajectories.windows import growing_windows
+from ndelib.models.universal import UniversalODE
 
 __all__ = [
     "GRU",
     "GRUD",
     "MLP",
     "ODERNN",
+    "PINN",
     "AdaptiveDepth",
     "Augmented",
     "Autonomous",
@@ -41,14 +48,28 @@ __all__ = [
     "HyperHeun",
     "HyperMidpoint",
     "Hypersolver",
+    "MethodOfLines",
+    "MultipleShooting",
     "NeuralCDE",
     "NeuralODE",
     "NeuralRDE",
     "RKNet",
     "ResNet",
     "SecondOrder",
+    "SegmentFailed",
+    "Segments",
+    "SpaceTimeNetwork",
+    "UniversalODE",
+    "burgers",
+    "collocation",
+    "gradient_matching",
+    "growing_windows",
+    "heat",
     "jacobian_norm",
     "kinetic_energy",
     "perceptron",
     "resample",
+    "segments",
+    "shooting_loss",
+    "solve_segments",
 ]

@@ -1,0 +1,1 @@
+"""Fitting a field to trajectories: shooting through the solver, matching of gradients, growing windows."""
