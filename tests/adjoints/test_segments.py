@@ -24,6 +24,10 @@ def forced_in_components(t, y):  # t meets single components
     return torch.stack([y[..., 1], -y[..., 0] + torch.sin(2 * t)], -1)
 
 
+def forced_in_all_components(t, y):
+    return torch.stack([y[..., 1] + t, torch.sin(2 * t) - y[..., 0]], -1)
+
+
 def uneven(n=31, end=3.0, seed=0):
     steps = 0.2 + torch.rand(n - 1, dtype=F64, generator=torch.Generator().manual_seed(seed))
     t = torch.cat([torch.zeros(1, dtype=F64), steps.cumsum(0)])
@@ -48,7 +52,7 @@ def test_trajectories_of_different_lengths_are_cut_one_by_one():
     assert pieces.segments.t[3, 0] == 0.5
 
 
-@pytest.mark.parametrize("field", [linear, forced, forced_in_components])
+@pytest.mark.parametrize("field", [linear, forced, forced_in_components, forced_in_all_components])
 @pytest.mark.parametrize("times", [torch.linspace(0, 3, 31, dtype=F64), uneven()], ids=["even", "uneven"])
 @pytest.mark.parametrize("how", [{}, {"method": "dopri5", "rtol": 1e-9, "atol": 1e-9}], ids=["rk4", "dopri5"])
 def test_one_solve_is_what_each_segment_alone_is(field, times, how):
