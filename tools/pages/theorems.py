@@ -65,6 +65,10 @@ ALGORITHMS = {
         "walk_out": "the walk of falling scores, carried back through a flow",
         "lifted_flow": "a homeomorphism as three flows in twice the dimension",
     },
+    "12": {
+        "by_logarithm": "a linear field by the logarithm of its propagator",
+        "misfit": "the loss of multiple shooting",
+    },
     "16": {
         "refine": "a Brownian path, refined by bridges",
         "euler_maruyama": "Euler–Maruyama",
