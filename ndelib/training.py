@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from ndelib.ensembles import Ensemble
 from ndelib.progress import progress_bar
 
-__all__ = ["History", "TrainingDiverged", "evaluate", "fit", "supervised"]
+__all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "supervised"]
 
 Data = Tensor | Sequence[Tensor]
 Loss = Callable[..., Tensor]
@@ -82,8 +83,9 @@ def fit(
     """Train ``model``: ``steps`` times, take a batch, and go down the gradient of ``loss(model, *batch)``.
 
     Args:
-        model: a module; it is trained in place.
-        loss: ``loss(model, *batch)``, a scalar. For labels, ``supervised(torch.nn.functional.cross_entropy)``.
+        model: a module; it is trained in place. An :class:`Ensemble` is several, trained at once.
+        loss: ``loss(model, *batch)``, a scalar. For labels, ``supervised(torch.nn.functional.cross_entropy)``; for an
+            ensemble ``ensemble.each(loss)``.
         data: a tensor (N, *), or several with one row a sample: ``(x, y)``.
         steps: how many gradient steps.
         lr: the learning rate; with a schedule, the largest.
@@ -91,7 +93,7 @@ def fit(
         batch_size: samples in a step. Every sample is taken once before one is taken again; those that fill no batch
             are left out until the next shuffle. ``None``: all of them.
         schedule: how the learning rate falls to zero: ``"cosine"``, or ``"onecycle"``, which first rises.
-        clip: the largest norm of the gradient; longer ones are shortened to it.
+        clip: the largest norm of the gradient, of each member of an :class:`Ensemble`; longer ones are shortened to it.
         validation: data like ``data``, on which the loss is measured now and then, in ``model.eval()``.
         patience: end when the validation loss has not fallen for so many measurements, with the best weights so far.
         every: how many steps lie between measurements, and between checkpoints; a twentieth of ``steps`` if ``None``.
@@ -134,7 +136,9 @@ def fit(
             _check_loss(value, history, lr)
             training.optimizer.zero_grad()
             value.backward()
-            if clip is not None:
+            if clip is not None and isinstance(model, Ensemble):
+                model.clip_gradients(clip)
+            elif clip is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             training.optimizer.step()
             if training.schedule is not None:

@@ -22,7 +22,7 @@ FLOORS = {
     "ndelib": [
         {"solvers", "progress"},
         {"adjoints", "dynamics"},
-        {"models", "discovery", "physics", "meanfield"},
+        {"models", "discovery", "physics", "meanfield", "ensembles"},
         {"training", "plotting", "claims", "datasets"},
         {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
     ],
@@ -46,8 +46,9 @@ FLOORS = {
         {"wrapper"},
         {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
         {"neural_ode"},
-        {"residual", "trajectories", "universal", "physics_informed"},
+        {"residual", "trajectories", "universal", "physics_informed", "sequences"},
     ],
+    "ndelib.models.sequences": [{"samples"}, {"paths", "recurrent"}, {"cde"}],
     "ndelib.discovery": [
         {"data", "estimator", "least_squares", "derivatives"},
         {"sindy", "symbolic", "forecasting"},

@@ -1,11 +1,16 @@
 """The data are what their docstrings say, the same for a seed, and in the dtype asked for."""
 
 import math
+import sys
+import types
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from ndelib.datasets import annuli, digits, moons, spirals
+import ndelib.datasets
+from ndelib.datasets import annuli, co2, digits, japanese_vowels, lynx_hare, moons, spirals, sunspots
 
 MADE = {"annuli": annuli, "moons": moons, "spirals": spirals}
 
@@ -113,3 +118,75 @@ def test_spirals_wind_as_often_as_asked():
 def test_wrong_numbers_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_vowels_are_the_series_of_the_source():
+    (x, y), (x_test, y_test) = japanese_vowels(dtype=torch.float64)
+    assert (x.shape, x_test.shape) == ((270, 29, 12), (370, 29, 12))
+    # as the source says: so many utterances of each speaker, 7 to 29 frames, 9961 in all
+    assert y.bincount().tolist() == [30] * 9
+    assert y_test.bincount().tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    frames = torch.cat([x, x_test]).isfinite()
+    lengths = frames.all(-1).sum(-1)
+    assert (lengths.min(), lengths.max(), lengths.sum()) == (7, 29, 9961)
+    assert torch.equal(frames, (torch.arange(29) < lengths[:, None])[..., None].expand_as(frames))
+    # the first and the last frame of the source's files, digit by digit
+    assert x[0, 0, :4].tolist() == [1.860936, -0.207383, 0.261557, -0.214562]
+    assert x[0, 19, 0].item() == 1.261441
+    assert (1e6 * x[frames[:270]]).sub((1e6 * x[frames[:270]]).round()).abs().max() < 1e-9
+
+
+def test_single_precision_keeps_the_decimals_of_the_vowels():
+    exact, rounded = japanese_vowels(dtype=torch.float64)[1][0], japanese_vowels(dtype=torch.float32)[1][0]
+    assert (exact - rounded.double()).nan_to_num().abs().max() < 0.5e-6
+
+
+def test_pelts_are_those_of_the_table():
+    year, pelts = lynx_hare(dtype=torch.float64)
+    assert year.tolist() == list(range(1900, 1921))
+    assert pelts.shape == (21, 2)
+    assert pelts[[0, 3, 4, 20]].tolist() == [[30, 4], [77.4, 35.2], [36.3, 59.4], [24.7, 8.6]]
+    assert pelts.sum(0).tolist() == pytest.approx([715.7, 423.5])  # added up by hand
+
+
+def test_carbon_dioxide_has_its_gaps_and_its_seasons():
+    t, ppm = co2(dtype=torch.float64)
+    assert (len(t), ppm.isnan().sum()) == (2284, 59)
+    assert torch.allclose(t.diff(), torch.tensor(7 / 365.25).double())
+    assert (ppm[0], ppm[-1]) == (316.1, 371.5)
+    gaps = [len(gap) for gap in "".join("x" if nan else " " for nan in ppm.isnan().tolist()).split()]
+    assert (len(gaps), max(gaps)) == (22, 18)
+    # above its trend it is highest in May, when the northern forests begin to take it up, and lowest in September
+    seen = ~ppm.isnan()
+    years, month = t[seen] - 1980, (12 * (t[seen] % 1)).long()
+    trend = torch.stack([torch.ones_like(years), years, years**2], -1)
+    rest = ppm[seen] - trend @ torch.linalg.lstsq(trend, ppm[seen, None]).solution[:, 0]
+    season = [rest[month == i].mean() for i in range(12)]
+    assert (np.argmax(season) + 1, np.argmin(season) + 1) in [(5, 9), (5, 10)]
+
+
+def test_sunspots_come_from_statsmodels(monkeypatch):
+    table = {"YEAR": np.arange(1700.0, 2009.0), "SUNACTIVITY": np.arange(309.0)}
+    frame = types.SimpleNamespace(
+        data={name: types.SimpleNamespace(to_numpy=lambda v=v: v) for name, v in table.items()}
+    )
+    bundled = types.ModuleType("statsmodels.datasets")
+    bundled.sunspots = types.SimpleNamespace(load_pandas=lambda: frame)
+    monkeypatch.setitem(sys.modules, "statsmodels", types.ModuleType("statsmodels"))
+    monkeypatch.setitem(sys.modules, "statsmodels.datasets", bundled)
+    year, number = sunspots()
+    assert (year[0], year[-1], number[-1]) == (1700, 2008, 308)
+
+
+def test_sunspots_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsmodels.datasets", None)
+    with pytest.raises(ImportError, match="bundled with statsmodels: pip install statsmodels"):
+        sunspots()
+
+
+def test_every_file_of_data_has_a_licence():
+    folder = Path(ndelib.datasets.__file__).parent / "data"
+    licence = (folder / "LICENCE.md").read_text(encoding="utf-8")
+    stored = sorted(path.name for path in folder.glob("*.npz"))
+    assert stored == ["co2.npz", "japanese_vowels.npz"]
+    assert [line.removeprefix("## ") for line in licence.splitlines() if line.startswith("## ")] == stored[::-1]

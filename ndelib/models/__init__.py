@@ -1,6 +1,7 @@
 """Neural ODEs and their kin: fields made of networks, and models that solve, or step, along them.
 
-A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; a model is called ``model(x)``.
+A field is called ``field(t, y)`` and goes into :func:`ndelib.odeint` as it is; a model is called ``model(x)``, and a
+model of sequences ``model(t, x, mask)``.
 """
 
 from ndelib.adjoints.segments import SegmentFailed, Segments, segments, solve_segments
@@ -22,13 +23,18 @@ from ndelib.models.neural_ode import NeuralODE
 from ndelib.models.physics_informed import PINN, MethodOfLines, SpaceTimeNetwork, burgers, heat
 from ndelib.models.regularisation import jacobian_norm, kinetic_energy
 from ndelib.models.residual import ResNet, RKNet
+from ndelib.models.sequences.cde import NeuralCDE, NeuralRDE
+from ndelib.models.sequences.recurrent import GRU, GRUD, ODERNN, resample
 from ndelib.models.trajectories.collocation import collocation, gradient_matching
 from ndelib.models.trajectories.shooting import MultipleShooting, shooting_loss
 from ndelib.models.trajectories.windows import growing_windows
 from ndelib.models.universal import UniversalODE
 
 __all__ = [
+    "GRU",
+    "GRUD",
     "MLP",
+    "ODERNN",
     "PINN",
     "AdaptiveDepth",
     "Augmented",
@@ -44,7 +50,9 @@ __all__ = [
     "Hypersolver",
     "MethodOfLines",
     "MultipleShooting",
+    "NeuralCDE",
     "NeuralODE",
+    "NeuralRDE",
     "RKNet",
     "ResNet",
     "SecondOrder",
@@ -60,6 +68,7 @@ __all__ = [
     "jacobian_norm",
     "kinetic_energy",
     "perceptron",
+    "resample",
     "segments",
     "shooting_loss",
     "solve_segments",
