@@ -7,7 +7,19 @@ from pathlib import Path
 
 import ndelib
 
-PACKAGES = ["torch", "torchdiffeq", "torchdyn", "torchode", "torchsde", "torchcde", "scipy", "numpy", "jax", "diffrax"]
+PACKAGES = [
+    "torch",
+    "torchdiffeq",
+    "torchdyn",
+    "torchode",
+    "torchsde",
+    "torchcde",
+    "pysindy",
+    "scipy",
+    "numpy",
+    "jax",
+    "diffrax",
+]
 
 
 def processor() -> str:

@@ -104,7 +104,7 @@ class Problem:
     field: str
     """a name in ``FIELDS``, ``"network"``, ``"geometric"`` for geometric Brownian motion, ``"controlled, linear"`` or
     ``"controlled, cubic"`` for the equation of ``controlled.py`` along such a path, ``"classifier"`` for the model of
-    ``classifier.py``"""
+    ``classifier.py``, ``"regression"`` for the equations of ``identification.py``"""
     batch: int
     dtype: str
     end: float
@@ -126,6 +126,11 @@ class Problem:
     def controlled(self) -> bool:
         """Whether it is a controlled equation."""
         return self.field.startswith("controlled")
+
+    @property
+    def regression(self) -> bool:
+        """Whether nothing is solved, but equations are found: ``batch`` is then the number of samples."""
+        return self.field == "regression"
 
     @property
     def stochastic(self) -> bool:
@@ -241,5 +246,8 @@ PROBLEMS = [
             ("cubic", "cubic", None, "Hermite path through 51 observations"),
             ("rk4", "cubic", 100, "Hermite path through 51 observations, 100 steps"),
         )
+    ),
+    Problem(
+        "sindy", "SINDy: the equations of Lorenz from 5000 samples", "regression", 5000, "float64", 10.0, "", 0.0, 0.0
     ),
 ]

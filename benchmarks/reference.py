@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from benchmarks import classifier, controlled
+from benchmarks import classifier, controlled, identification
 from benchmarks.problems import Problem, geometric_moments, network_weights, robertson_jacobian
 
 SAMPLES = 32
@@ -19,8 +19,10 @@ STIFF_SAMPLES = 4
 def reference(problem: Problem) -> np.ndarray:
     """Return the solution at the requested times for the first samples, (T, n, d), or the gradient, (parameters,).
 
-    Of a stochastic equation, the exact mean and mean square, (T, 1, 2).
+    Of a stochastic equation, the exact mean and mean square, (T, 1, 2); of a regression, the coefficients, (d, p).
     """
+    if problem.regression:
+        return identification.coefficients()
     if problem.stochastic:
         return geometric_moments(problem.t)
     if problem.controlled:

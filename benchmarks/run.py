@@ -1,4 +1,4 @@
-"""Measure ndelib beside torchdiffeq, torchdyn, torchode, torchsde, torchcde, SciPy, diffrax: ``make bench``.
+"""Measure ndelib beside torchdiffeq, torchdyn, torchode, torchsde, torchcde, SciPy, diffrax, PySINDy: ``make bench``.
 
 Every solver has a process of its own with one thread. The processes are asked in turns, round after round, each for one
 solve of the same problem; only one computes at a time. So a busy moment of the machine hits all of them, and what is
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import identification
 from benchmarks.conversation import Conversation
 from benchmarks.machine import description
 from benchmarks.problems import PROBLEMS, Problem
@@ -43,6 +44,7 @@ SOLVERS = {
     "torchsde, dt known": "torchsde",
     "torchsde, path kept": "torchsde",
     "torchcde": "torchcde",
+    "pysindy": "pysindy",
 }
 """The rows of the table, and the library of each: ``libraries/with_….py``."""
 
@@ -60,8 +62,9 @@ NOTES = """\
 One thread a solver, a process each, asked in turns. Times are processor times: on a quiet machine, what the clock
 shows. **time** is the median over the rounds, **fastest** their minimum, **spread** the interquartile range relative to
 the median: how noisy the machine was. The first **ratio** is the median of the ratios to torchdiffeq's time in the same
-round (torchsde's with its defaults for stochastic equations, torchcde's for controlled ones), the second that of the
-fastest times. Every solve returns the state at t = 0 and ten equally spaced times, without gradients unless it is said.
+round (torchsde's with its defaults for stochastic equations, torchcde's for controlled ones, PySINDy's for equations
+from data), the second that of the fastest times. Every solve returns the state at t = 0 and ten equally spaced times,
+without gradients unless it is said.
 **error** is the largest over these times and the first samples, absolute, against a solution with a tolerance of 1e-10
 or less (of a gradient: relative to its largest component; of a stochastic equation: of mean and mean square over all
 samples, where chance alone makes about 1e-2). **overhead** is the fastest time divided by (f calls × fastest time of
@@ -72,6 +75,11 @@ whole batch where nothing else is said; SciPy solves the batch as one system.
 
 def conditions(problem: Problem) -> str:
     """Return in one line what is solved and how exact it has to be."""
+    if problem.regression:
+        return (
+            f"Polynomials of degree {identification.DEGREE}, STLSQ with threshold {identification.THRESHOLD:g}, "
+            "differences of order 2; **error** is that of a coefficient."
+        )
     if problem.stochastic:
         return (
             f"Itô, diagonal noise, {problem.dtype}, {problem.steps} steps, t = 0 … {problem.end:g}; f and g are cheap."
@@ -85,6 +93,8 @@ def conditions(problem: Problem) -> str:
 
 def takes_part(solver: str, problem: Problem) -> bool:
     """Return whether a solver is made for such a problem."""
+    if problem.regression or SOLVERS.get(solver) == "pysindy":
+        return problem.regression and solver in ("ndelib", "pysindy")
     if problem.controlled:
         return solver in ("ndelib", "torchcde")
     return solver in STOCHASTIC if problem.stochastic else SOLVERS.get(solver) not in ("torchsde", "torchcde")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from statistics import median
 
-BASELINES = "torchdiffeq", "torchsde", "torchcde"
+BASELINES = "torchdiffeq", "torchsde", "torchcde", "pysindy"
 """The rows that all others are compared with: the first of them that a problem has."""
 
 
@@ -119,7 +119,10 @@ def find_baseline(rows: Sequence[Row]) -> Row | None:
 def summary(blocks: Mapping[str, Sequence[Row]]) -> str:
     """Return one table of all problems (by title) and solvers: the ratios to the times of the baseline."""
     solvers = list(dict.fromkeys(row.solver for rows in blocks.values() for row in rows))
-    lines = [["time ÷ torchdiffeq's, torchsde's or torchcde's", *solvers], [":--", *repeat("--:", len(solvers))]]
+    lines = [
+        ["time ÷ torchdiffeq's, torchsde's, torchcde's or PySINDy's", *solvers],
+        [":--", *repeat("--:", len(solvers))],
+    ]
     for title, rows in blocks.items():
         baseline = find_baseline(rows)
         line = [title]

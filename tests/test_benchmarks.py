@@ -93,6 +93,18 @@ def test_stochastic_problems_are_compared_with_torchsde() -> None:
     assert not any("torchsde" in solver for solver in run.SOLVERS if run.takes_part(solver, problem("rk4")))
 
 
+def test_only_ndelib_and_pysindy_find_equations_and_ndelib_finds_those_of_lorenz() -> None:
+    found = problem("sindy")
+    assert [solver for solver in run.SOLVERS if run.takes_part(solver, found)] == ["ndelib", "pysindy"]
+    assert not any(run.takes_part("pysindy", other) for other in PROBLEMS if other is not found)
+    solver = with_ndelib.prepare(found, "ndelib")
+    coefficients, exact = solver.to_numpy(solver.solve()), reference(found)
+    assert ((coefficients != 0) == (exact != 0)).all()
+    assert largest_error(coefficients, exact, gradient=False) < 0.01  # h² times third derivatives
+    rows = [Row("ndelib", walls=[0.2]), Row("pysindy", walls=[1.0])]
+    assert "| 0.200 |" in block(found.title, run.conditions(found), rows)
+
+
 @pytest.mark.parametrize("method", ["euler", "milstein", "srk"])
 def test_ndelib_has_the_moments_of_geometric_brownian_motion(method: str) -> None:
     torch.manual_seed(0)

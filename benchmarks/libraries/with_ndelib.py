@@ -4,15 +4,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 import ndelib
+from benchmarks import identification
 from benchmarks.libraries.classifier_in_torch import classifier_solver
 from benchmarks.libraries.common import Cannot, Solver
 from benchmarks.libraries.controlled_in_torch import controlled_solver
 from benchmarks.libraries.fields_in_torch import stochastic_solver, torch_solver
 from benchmarks.problems import Problem
 from ndelib import cdeint, methods, odeint, sdeint
+from ndelib.discovery import STLSQ, PolynomialLibrary, SINDy
 from ndelib.models import NeuralODE
 
 METHODS = {"dopri5": "dopri5", "rk4": "rk4", "stiff": "esdirk54"}
@@ -30,6 +33,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def prepare(problem: Problem, variant: str) -> Solver:
     """Return the problem, ready to be solved."""
+    if problem.regression:
+        return regression(problem)
     if problem.stochastic:
         assert problem.steps is not None
         return stochastic_solver(problem, partial(sdeint, method=problem.method, dt=problem.end / problem.steps))
@@ -66,3 +71,14 @@ def prepare(problem: Problem, variant: str) -> Solver:
 
     remark = "esdirk54" if problem.method == "stiff" else ""
     return torch_solver(problem, solve, compiled=compiled, remark=remark)
+
+
+def regression(problem: Problem) -> Solver:
+    """Return the search for equations, ready to be made."""
+    t, x = identification.samples(problem.batch)
+
+    def solve() -> np.ndarray:
+        library = PolynomialLibrary(identification.DEGREE)
+        return SINDy(library, STLSQ(identification.THRESHOLD)).fit(x, t).coefficients()
+
+    return Solver(solve, lambda found: found, lambda: None)

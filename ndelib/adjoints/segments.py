@@ -254,7 +254,7 @@ def _under_one_clock(field: Field, t: Tensor) -> tuple[Field, Tensor, dict[str, 
         j = min(int(values(s)), count - 1)  # a step asks for f on its own side of a whole number: step_at
         return h[:, j : j + 1] * at_own_times(field, t[:, j : j + 1] + (s - j) * h[:, j : j + 1], y)
 
-    return f, torch.arange(count + 1, dtype=t.dtype, device=t.device), {"step_at": range(count + 1)}
+    return f, values(torch.arange(count + 1, dtype=t.dtype, device=t.device)), {"step_at": range(count + 1)}
 
 
 def at_own_times(field: Field, t: Tensor, y: Tensor) -> Tensor:
@@ -284,7 +284,7 @@ def _which_failed(field: Field, y0: Tensor, t: Tensor, error: SolverError, how: 
             a, b = times[0].item(), times[-1].item()
             return SegmentFailed(
                 f"segment {i} of {len(y0)}, from t = {a:g} to {b:g}, cannot be solved from y = {_short(start)}: "
-                f"{alone} If the field is in training: shorter segments (length=), a first training by gradient_matching, "
+                f"{alone} If the field is in training: shorter segments (length=), gradient_matching first, "
                 "a smaller lr or clip=1.0, or a network whose values are bounded",
                 t=alone.t,
                 h=alone.h,

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ndelib.adjoints.segments import Cut, cut, solve_segments
 from ndelib.discovery.data import like, numbers, trajectories, whole_number
+from ndelib.discovery.least_squares import DEPENDENT
 from ndelib.discovery.sindy.model import SINDy
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.steps.methods import MethodLike
@@ -62,6 +63,10 @@ def refine(
     The noise of a sample is then in a residual once, and not divided by the step. The model says which terms there are:
     terms may go, none come, so find them generously (a low threshold, or :class:`WeakSINDy`). For long segments the fit
     is better, until they are so long that solutions forget their start: a Lyapunov time, or an oscillation.
+
+    Where terms can stand for each other along the orbit (on a circle 1, x² and y² can), their standard errors are as
+    large as the coefficients, or larger. A trained vector field needs no refinement to become terms, and no derivative:
+    ``SINDy(library).fit(x, x_dot=field(0.0, x))`` at states x, tensors without a graph.
 
     Args:
         model: a fitted :class:`SINDy` without inputs.
@@ -179,6 +184,7 @@ class _Fit:
     ) -> None:
         self.model, self.pieces, self.sigma, self.w, self.how = model, pieces.segments, sigma, w, how
         self.support, self.xi, self.starts = coef != 0, coef[coef != 0], starts
+        self.solution: Tensor  # from these starts with these coefficients: see move
         follows = pieces.trajectory[:-1] == pieces.trajectory[1:]  # segment k + 1 the segment k
         self.before, self.later = follows.nonzero()[:, 0], pieces.first.diff()[follows]
         S, points, d = self.pieces.y.shape
@@ -318,7 +324,7 @@ class _Fit:
         lengths = _lengths(rows)
         R = torch.linalg.qr(rows / lengths, mode="r").R
         sizes = torch.linalg.svdvals(R)
-        if len(sizes) and float(sizes[-1]) < 1e-10 * float(sizes[0]):
+        if len(sizes) and float(sizes[-1]) < DEPENDENT * float(sizes[0]):
             raise ValueError(
                 "feature_library has terms that the samples do not tell apart along their solutions, so the "
                 "coefficients are not determined: leave terms out of the model before refine, or measure where they "

@@ -251,10 +251,9 @@ def _first_states(pieces: Cut, starts: Any, observe: Observation | None) -> tupl
     """Return where the segments start, (S, state), and whether that is learned."""
     t, y, seen = pieces.segments
     if isinstance(starts, Tensor):
-        begin = starts.detach().to(y).expand(len(y), -1).clone() if starts.ndim in (1, 2) else starts
-        if begin.ndim != 2 or len(begin) != len(y):
+        if starts.ndim not in (1, 2) or (starts.ndim == 2 and len(starts) != len(y)):
             raise ValueError(f"starts must be ({len(y)}, state) or (state,), got the shape {tuple(starts.shape)}")
-        return begin, True
+        return starts.detach().to(y).expand(len(y), -1).clone(), True
     if starts not in ("data", "learned"):
         raise ValueError(f'starts must be "data", "learned" or a tensor, got {starts!r}')
     if observe is not None:
