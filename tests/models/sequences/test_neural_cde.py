@@ -98,6 +98,18 @@ def test_the_fixed_step_solve_converges_to_the_adaptive_one(kind):
     assert errors[0] > errors[1]
 
 
+def test_the_field_is_bounded_by_one():
+    model, z = make(), 100 * torch.randn(50, 4, dtype=F64)
+    matrix = model.field(0.0, z)
+    assert matrix.shape == (50, 4, 3)
+    assert 0.9 < matrix.abs().max() <= 1
+    t, x = data()
+    path = torch.cat([t[..., None], x], -1)
+    # so no component of the state moves farther than all channels together
+    moves = model.trajectory(t, x).diff(dim=1).abs().amax(-1)
+    assert (moves <= path.diff(dim=1).abs().sum(-1) + 1e-12).all()
+
+
 # Its paths are those of ndelib
 
 
@@ -139,11 +151,12 @@ def test_cubic_paths_with_gaps_are_splines_of_what_is_there():
 def test_a_channel_observed_once_is_constant(kind):
     t, x = data(1)
     x[0, 3, 1], x[0, :3, 1], x[0, 4:, 1] = 5.0, NAN, NAN
-    path = make(interpolation=kind).path(t, x.requires_grad_())
+    path = make(interpolation=kind).path(t.requires_grad_(), x.requires_grad_())
     values = path.evaluate(torch.linspace(0, 8, 33, dtype=F64))
     assert (values[0, :, 2] == 5).all()
     values.sum().backward()
     assert x.grad.isfinite().all()
+    assert t.grad.isfinite().all()
 
 
 def test_points_on_a_straight_line_may_be_dropped():
