@@ -65,6 +65,12 @@ ALGORITHMS = {
         "walk_out": "the walk of falling scores, carried back through a flow",
         "lifted_flow": "a homeomorphism as three flows in twice the dimension",
     },
+    "14": {
+        "stlsq": "sequentially thresholded least squares",
+        "weak_rows": "the rows of the weak form",
+        "evaluate": "the value of a formula in prefix form",
+        "breed": "genetic programming, with a front",
+    },
     "16": {
         "refine": "a Brownian path, refined by bridges",
         "euler_maruyama": "Euler–Maruyama",
