@@ -65,17 +65,15 @@ ALGORITHMS = {
         "walk_out": "the walk of falling scores, carried back through a flow",
         "lifted_flow": "a homeomorphism as three flows in twice the dimension",
     },
-<<<<<<< HEAD
     "12": {
         "by_logarithm": "a linear field by the logarithm of its propagator",
         "misfit": "the loss of multiple shooting",
-=======
+    },
     "14": {
         "stlsq": "sequentially thresholded least squares",
         "weak_rows": "the rows of the weak form",
         "evaluate": "the value of a formula in prefix form",
         "breed": "genetic programming, with a front",
->>>>>>> c14
     },
     "16": {
         "refine": "a Brownian path, refined by bridges",
