@@ -46,8 +46,9 @@ FLOORS = {
         {"wrapper"},
         {"fields", "galerkin", "augmented", "depth", "hypersolvers", "regularisation"},
         {"neural_ode"},
-        {"residual"},
+        {"residual", "sequences"},
     ],
+    "ndelib.models.sequences": [{"samples"}, {"paths", "recurrent"}, {"cde"}],
     "ndelib.discovery": [
         {"data", "estimator", "least_squares", "derivatives"},
         {"sindy", "symbolic", "forecasting"},

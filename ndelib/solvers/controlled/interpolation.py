@@ -102,8 +102,8 @@ def natural_cubic_coeffs(x: Tensor, t: Any = None) -> Tensor:
     """Return the coefficients of the natural cubic spline, for :class:`CubicSpline`.
 
     It has two continuous derivatives, and no curvature at its ends. Every value depends on all observations, later ones
-    too. A channel with missing values has the spline through those that it has, constant before the first and after
-    the last one.
+    too. A channel with missing values has the spline through those that it has; at the times before the first and after
+    the last of them it passes that one again, and swings between.
 
     Args:
         x: the observations, (*, length, channels), with NaN where a channel has none.
@@ -118,7 +118,7 @@ def natural_cubic_coeffs(x: Tensor, t: Any = None) -> Tensor:
     t = check_observations(x, t)
     missing = values(x).isnan()
     if not bool(missing.any()):
-        return torch.cat(_natural(x, t.unsqueeze(-1), None), dim=-1)
+        return torch.cat(natural_pieces(x, t.unsqueeze(-1), None), dim=-1)
     check_observed(x)
     before, after = observed_neighbours(missing)
     at_an_end = before == after  # or observed
@@ -127,7 +127,7 @@ def natural_cubic_coeffs(x: Tensor, t: Any = None) -> Tensor:
     order = missing.long().argsort(dim=-2, stable=True)
     is_knot = ~missing.gather(-2, order)
     knots = t[order]
-    pieces = _natural(x.gather(-2, order), knots, is_knot)
+    pieces = natural_pieces(x.gather(-2, order), knots, is_knot)
     # From the polynomials between observations to those between all times: the same, developed at another point
     piece = (~missing).cumsum(dim=-2)[..., :-1, :] - 1
     a, b, two_c, three_d = (coefficient.gather(-2, piece) for coefficient in pieces)
@@ -136,7 +136,7 @@ def natural_cubic_coeffs(x: Tensor, t: Any = None) -> Tensor:
     return torch.cat([value, b + s * (two_c + s * three_d), two_c + 2 * s * three_d, three_d], dim=-1)
 
 
-def _natural(x: Tensor, t: Tensor, is_knot: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def natural_pieces(x: Tensor, t: Tensor, is_knot: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return a, b, 2c, 3d of the natural spline through ``x`` at ``t``, each (*, length − 1, channels).
 
     ``x``: (*, length, channels). ``t``: the same, or (length, 1). Where ``is_knot`` is false, which is at the end only,

@@ -82,7 +82,8 @@ def observed_neighbours(missing: Tensor) -> tuple[Tensor, Tensor]:
 def fill_linear(x: Tensor, t: Tensor) -> Tensor:
     """Return ``x``, (*, length, channels), with each missing value on the line between its channel's neighbours.
 
-    Before the first and after the last observation of a channel its value is constant.
+    Before the first and after the last observation of a channel its value is constant. The times ``t`` are (length,),
+    or (*, length) for samples with times of their own.
     """
     missing = values(x).isnan()
     if not bool(missing.any()):
@@ -90,8 +91,9 @@ def fill_linear(x: Tensor, t: Tensor) -> Tensor:
     check_observed(x)
     before, after = observed_neighbours(missing)
     apart = before != after
-    t0, t1 = t[before], t[after]
-    weight = (t.unsqueeze(-1) - t0) / torch.where(apart, t1 - t0, 1.0)
+    times = t.unsqueeze(-1).expand(x.shape)
+    t0, t1 = times.gather(-2, before), times.gather(-2, after)
+    weight = (times - t0) / torch.where(apart, t1 - t0, 1.0)
     weight = torch.where(apart, weight, 0.0).to(x.dtype)
     # what is observed is its own neighbour, and NaN is never gathered: gradients stay finite
     return torch.lerp(x.gather(-2, before), x.gather(-2, after), weight)

@@ -1,0 +1,1 @@
+"""Models of sequences, observed at any times: neural controlled equations and recurrent networks (chapter 15)."""
