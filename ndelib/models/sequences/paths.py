@@ -40,7 +40,6 @@ def hermite_path(samples: Samples, x: Tensor) -> Path:
     stretch = torch.where(inside[:, 1:] & inside[:, :-1], h[:, 1:] / torch.where(inside, h, 1.0)[:, :-1], 0.0)
     # slopes in a unit of the row: from the line before, or in a sample's first interval from its own
     before = torch.cat([rise[:, :1], torch.where(inside[:, :-1], rise[:, :-1] * stretch, rise[:, 1:])], dim=1)
-    before = torch.where(inside, before, 0.0)
     return CubicSpline(torch.cat([x[:, :-1], before, 4 * (rise - before), -3 * (rise - before)], dim=-1))
 
 

@@ -283,7 +283,8 @@ def resample(t: Any, x: Tensor, grid: int | Tensor, mask: Tensor | None = None) 
     Example:
         >>> import torch
         >>> from ndelib.models import resample
-        >>> t, x = torch.tensor([0.0, 1.0, 4.0]), torch.tensor([[0.0, 1.0, 7.0]])[..., None]
+        >>> t = torch.tensor([0.0, 1.0, 4.0])
+        >>> x = torch.tensor([[0.0, 1.0, 7.0]])[..., None]
         >>> times, values = resample(t, x, 5)
         >>> values[0, :, 0]
         tensor([0., 1., 3., 5., 7.])

@@ -98,6 +98,18 @@ def test_the_fixed_step_solve_converges_to_the_adaptive_one(kind):
     assert errors[0] > errors[1]
 
 
+def test_the_field_is_bounded_by_one():
+    model, z = make(), 100 * torch.randn(50, 4, dtype=F64)
+    matrix = model.field(0.0, z)
+    assert matrix.shape == (50, 4, 3)
+    assert 0.9 < matrix.abs().max() <= 1
+    t, x = data()
+    path = torch.cat([t[..., None], x], -1)
+    # so no component of the state moves farther than all channels together
+    moves = model.trajectory(t, x).diff(dim=1).abs().amax(-1)
+    assert (moves <= path.diff(dim=1).abs().sum(-1) + 1e-12).all()
+
+
 # Its paths are those of ndelib
 
 
