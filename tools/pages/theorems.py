@@ -65,6 +65,9 @@ ALGORITHMS = {
         "walk_out": "the walk of falling scores, carried back through a flow",
         "lifted_flow": "a homeomorphism as three flows in twice the dimension",
     },
+    "15": {
+        "area_field": "the signed area, as a controlled equation",
+    },
     "16": {
         "refine": "a Brownian path, refined by bridges",
         "euler_maruyama": "Euler–Maruyama",
