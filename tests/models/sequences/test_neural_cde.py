@@ -151,11 +151,12 @@ def test_cubic_paths_with_gaps_are_splines_of_what_is_there():
 def test_a_channel_observed_once_is_constant(kind):
     t, x = data(1)
     x[0, 3, 1], x[0, :3, 1], x[0, 4:, 1] = 5.0, NAN, NAN
-    path = make(interpolation=kind).path(t, x.requires_grad_())
+    path = make(interpolation=kind).path(t.requires_grad_(), x.requires_grad_())
     values = path.evaluate(torch.linspace(0, 8, 33, dtype=F64))
     assert (values[0, :, 2] == 5).all()
     values.sum().backward()
     assert x.grad.isfinite().all()
+    assert t.grad.isfinite().all()
 
 
 def test_points_on_a_straight_line_may_be_dropped():
