@@ -75,6 +75,9 @@ ALGORITHMS = {
         "evaluate": "the value of a formula in prefix form",
         "breed": "genetic programming, with a front",
     },
+    "15": {
+        "area_field": "the signed area, as a controlled equation",
+    },
     "16": {
         "refine": "a Brownian path, refined by bridges",
         "euler_maruyama": "Euler–Maruyama",
