@@ -167,6 +167,15 @@ def test_put_back_shortens_and_replaces():
     assert kept == [1, "x"]
 
 
+def test_put_back_reorders_a_list_of_tuples_and_keeps_what_can_be_written_into():
+    vector = torch.tensor([1.0])
+    kept = [(0, vector), (4, [5])]
+    put_back(kept, [(4, torch.tensor([2.0])), (0, [6], "more")])
+    assert kept == [(4, vector), (0, [6], "more")]
+    assert kept[0][1] is vector
+    assert vector.item() == 2.0
+
+
 class Odd(LookupError):
     pass
 

@@ -230,6 +230,10 @@ def _next(iterator: Any) -> tuple[bool, Any]:
     return False, None
 
 
+WRITABLE = (torch.Tensor, np.ndarray, list, dict, tuple)
+"""What is written into, and not replaced: who holds it sees the change. (A tuple has parts like that.)"""
+
+
 def put_back(original: Any, changed: Any) -> None:
     """Write what the other side made of an argument into the argument itself."""
     if isinstance(original, torch.Tensor) and isinstance(changed, torch.Tensor):
@@ -255,10 +259,19 @@ def put_back(original: Any, changed: Any) -> None:
 def _put_back_parts(original: Any, changed: dict[Any, Any]) -> None:
     for key, new in changed.items():
         old = original[key] if not isinstance(original, dict) else original.get(key)
-        if isinstance(new, (torch.Tensor, np.ndarray, list, dict, tuple)) and type(old) is type(new):
+        if type(new) is tuple and type(old) is tuple:
+            original[key] = _tuple_with(old, new)
+        elif isinstance(new, WRITABLE) and type(old) is type(new):
             put_back(old, new)
         elif isinstance(new, (bool, int, float, str, complex, type(None))) or type(old) is not type(new):
             original[key] = new
+
+
+def _tuple_with(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return ``new``; parts that can be written into are those of ``old``, with the new values in them."""
+    parts = dict(enumerate(old[: len(new)]))
+    _put_back_parts(parts, dict(enumerate(new)))
+    return tuple(parts.values())
 
 
 def _rebuilt(info: dict[str, Any]) -> BaseException:
