@@ -48,7 +48,7 @@ def found(law: str, noise: float, seed: int) -> tuple[bool, float]:
     elsewhere = np.random.default_rng(1500 + seed).uniform(low, high, (400, variables))
     exact = function(*elsewhere.T)
     missed = np.sqrt(np.mean((model.predict(elsewhere) - exact) ** 2)) / exact.std()
-    return loss[0].item() < 1e-8 * y.var(), float(missed)
+    return bool(loss[0].item() < 1e-8 * y.var()), float(missed)
 
 
 def main() -> None:
