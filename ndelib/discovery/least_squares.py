@@ -82,5 +82,7 @@ def ridge(A: Tensor, B: Tensor, alpha: float) -> Tensor:
         B = torch.cat([B, B.new_zeros(p, B.shape[1])])
     if A.is_cuda:  # has no driver for columns that depend on each other
         return torch.linalg.pinv(A) @ B
-    solution: Tensor = torch.linalg.lstsq(A, B, driver="gelsy").solution
+    # Of columns that depend on each other gelsy, torch's default, returns wrong answers, that change from call to call
+    # (torch 2.13: its pivots are not initialised). With √α I under them columns are independent, and QR is enough.
+    solution: Tensor = torch.linalg.lstsq(A, B, driver="gels" if alpha > 0 else "gelsd").solution
     return solution

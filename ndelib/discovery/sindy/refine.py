@@ -307,8 +307,10 @@ class _Fit:
         """Return δξ and δs, (S, d)."""
         rows, right = self.system(linear)
         lengths = _lengths(rows)
-        damped = torch.cat([rows / lengths, damping**0.5 * torch.eye(rows.shape[1]).to(rows)])
-        step = torch.linalg.lstsq(damped, torch.cat([right, torch.zeros_like(lengths)])[:, None]).solution[:, 0]
+        least = max(damping, 1e-14) ** 0.5  # so the columns are independent, which "gels" needs; see `ridge`
+        damped = torch.cat([rows / lengths, least * torch.eye(rows.shape[1]).to(rows)])
+        below = torch.cat([right, torch.zeros_like(lengths)])[:, None]
+        step = torch.linalg.lstsq(damped, below, driver="gels").solution[:, 0]
         d_xi, d_starts = (step / lengths).tensor_split([len(self.xi)])
         return d_xi, d_starts.reshape(self.starts.shape)
 
