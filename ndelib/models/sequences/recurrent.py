@@ -48,10 +48,12 @@ class Recurrent(SequenceModel):
         samples = read(t, x, mask, self.channels)
         inputs = self.inputs(samples)
         seen = ~samples.missing.all(-1, keepdim=True)
+        every = seen.all(0).squeeze(-1).tolist()  # rows that all samples have need no choice
         h = x.new_zeros(len(x), self.hidden)
         states = []
-        for i in range(x.shape[1]):
-            h = torch.where(seen[:, i], self.step(h, *(part[:, i] for part in inputs)), h)
+        for i, parts in enumerate(zip(*(part.unbind(1) for part in inputs), strict=True)):
+            after = self.step(h, *parts)
+            h = after if every[i] else torch.where(seen[:, i], after, h)
             states.append(h)
         return torch.stack(states, dim=1)
 
@@ -75,8 +77,9 @@ class GRUCell(nn.Module):
 
     def forward(self, from_input: Tensor, h: Tensor) -> Tensor:
         """Return the next state from ``of_input(x)``, (*, 3 hidden), and the state, (*, hidden)."""
-        (r, z, n), (r_h, z_h, n_h) = from_input.chunk(3, -1), self.of_state(h).chunk(3, -1)
-        r, z = (r + r_h).sigmoid(), (z + z_h).sigmoid()
+        sizes = [2 * h.shape[-1], h.shape[-1]]
+        (gates, n), (gates_h, n_h) = from_input.split(sizes, -1), self.of_state(h).split(sizes, -1)
+        r, z = (gates + gates_h).sigmoid().chunk(2, -1)
         return torch.lerp((n + r * n_h).tanh(), h, z)
 
 

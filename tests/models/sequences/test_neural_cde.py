@@ -489,11 +489,11 @@ T, X = data()
         (lambda: make()(T, X, X[:, :4] > 0), ValueError, r"mask must have the shape of x, \(3, 9, 2\), or \(3, 9\)"),
         (lambda: make()(T, X, torch.tensor([3, 0, 9])), ValueError, r"length of each sample, \(3,\), from 1 to 9; got"),
         (lambda: make(channels=0), ValueError, "channels must be a whole number, at least 1, got 0"),
-        (lambda: make(interpolation="linaer"), ValueError, "interpolation 'linaer' is unknown: .*linear"),
+        (lambda: make(interpolation="linera"), ValueError, "interpolation 'linera' is unknown: .*linear"),
         (lambda: make(interpolation="rectilinear", time=False), ValueError, "it needs time=True"),
         (lambda: make(steps=0), ValueError, "steps must be a whole number, at least 1, got 0"),
         (lambda: make(gradient="back"), ValueError, "gradient 'back' is unknown"),
-        (lambda: make(method="midpiont"), ValueError, "midpoint"),
+        (lambda: make(method="midpoit"), ValueError, "midpoint"),
         (
             lambda: make(kind=NeuralRDE, window=0),
             ValueError,
