@@ -75,7 +75,7 @@ def lynx_hare(*, device: torch.device | str | None = None, dtype: torch.dtype | 
     Pelts are a proxy for animals: they depend on trappers and prices too. In some other decades of these books the lynx
     leads the hare (Gilpin, Do hares eat lynx?, Am. Nat. 107 (1973) 727), which no predator does.
 
-    Source: the books of the Hudson's Bay Company; the numbers are those of the table in Howard, Modeling Basics,
+    Source: the books of the Hudson's Bay Company; the numbers are those of the table in Howard, *Modeling Basics*,
     lecture notes, Texas A&M University (2009), which the case study of Stan (Carpenter, 2018) made the usual one.
     Numbers alone, without a licence.
 

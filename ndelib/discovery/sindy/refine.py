@@ -4,8 +4,8 @@ Each trajectory is cut into segments (multiple shooting). The unknowns are the c
 segment; the residuals are what solutions miss the samples by, and what segments miss the next one's start by. They are
 made small by Gauss–Newton with Levenberg's and Marquardt's damping.
 
-Sources: Bock, Recent advances in parameter identification techniques for O.D.E. (1983); Nocedal & Wright, *Numerical
-Optimization* (2006), chapter 10; for noise and dynamics found together, Kaheman, Brunton & Kutz, Automatic
+Sources: Bock, Recent advances in parameter identification techniques for O.D.E. (1983); Nocedal & Wright,
+*Numerical Optimization* (2006), chapter 10; for noise and dynamics found together, Kaheman, Brunton & Kutz, Automatic
 differentiation to simultaneously identify nonlinear dynamics and extract noise probability distributions from data,
 Mach. Learn. Sci. Technol. 3 (2022).
 """
