@@ -13,8 +13,18 @@ from types import FrameType
 from typing import Any
 
 AGAIN_S = 0.25
-WHOLE = ("<frozen importlib", "/zmq/", "/ipykernel/", "/jupyter_client/", "/ipywidgets/", "/threading.py")
-"""Where a cell is not stopped: half an import breaks the next one, and half a message the kernel's talk."""
+WHOLE = (
+    "<frozen importlib",
+    "/zmq/",
+    "/ipykernel/",
+    "/jupyter_client/",
+    "/ipywidgets/",
+    "/comm/",
+    "/tqdm/",
+    "/threading.py",
+)
+"""Where a cell is not stopped: half an import breaks the next one, half a message the kernel's talk, and a progress
+bar that is stopped keeps its lock, for which the next one waits for ever."""
 FILLING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
 
 
