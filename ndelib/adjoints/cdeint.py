@@ -61,6 +61,16 @@ def cdeint(
     Raises:
         TypeError, ValueError: an argument is wrong or does not fit another; the message names it.
         AdjointError, SolverError: as :func:`ndelib.odeint`.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import LinearInterpolation, cdeint
+        >>> X = LinearInterpolation(torch.tensor([[0.0], [2.0], [1.0]]))
+        >>> def func(t, z):  # dz = z dX, so z ends at exp(1 - 0)
+        ...     return z[..., None]
+        >>> z = cdeint(X, func, torch.ones(1), rtol=1e-6)
+        >>> z[-1].log().round(decimals=3)
+        tensor([1.])
     """
     for name in options:
         if name in ELSEWHERE:

@@ -240,7 +240,7 @@ class NeuralRDE(NeuralCDE):
 
     Over a window of many rows the linear path is summarised by its log-signature: at depth 1 how far it moved, at depth
     2 also the areas between its channels, which say in which order they moved. f has a column for each of these numbers
-    (:func:`ndelib.logsig_channels`).
+    (:func:`ndelib.solvers.logsig_channels`).
 
     Args:
         channels, hidden, outputs: as for :class:`NeuralCDE`.

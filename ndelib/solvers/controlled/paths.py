@@ -133,6 +133,13 @@ class LinearInterpolation(Path):
     """The path of straight lines through knots: continuous, with a derivative that jumps at each of them.
 
     Rectilinear paths are of this kind, with knots of their own.
+
+    Example:
+        >>> import torch
+        >>> from ndelib import LinearInterpolation
+        >>> X = LinearInterpolation(torch.tensor([[0.0], [2.0], [1.0]]))
+        >>> X.evaluate(0.5), X.derivative(1.5)
+        (tensor([1.]), tensor([-1.]))
     """
 
     def __init__(self, coeffs: Tensor, t: Any = None) -> None:
