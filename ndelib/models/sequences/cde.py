@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ndelib.adjoints import GRADIENTS, cdeint
 from ndelib.models.fields import Activation, perceptron
 from ndelib.models.sequences.paths import INTERPOLATIONS
-from ndelib.models.sequences.samples import Samples, SequenceModel, read
+from ndelib.models.sequences.samples import Samples, SequenceModel, check_count, read
 from ndelib.solvers import Statistics
 from ndelib.solvers.controlled.logsignature import logsig_channels, logsig_windows
 from ndelib.solvers.controlled.observations import fill_linear
@@ -123,8 +123,7 @@ class NeuralCDE(SequenceModel):
             )
         if interpolation == "rectilinear" and not time:
             raise ValueError("interpolation='rectilinear' moves the time and the data in turns: it needs time=True")
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be a whole number, at least 1, got {steps!r}")
+        check_count(steps, "steps")
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient {gradient!r} is unknown: {closest(str(gradient), GRADIENTS)}")
         find_method(method)

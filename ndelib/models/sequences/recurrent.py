@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ndelib.adjoints import odeint
 from ndelib.models.fields import MLP
-from ndelib.models.sequences.samples import Samples, SequenceModel, read
+from ndelib.models.sequences.samples import Samples, SequenceModel, check_count, read
 from ndelib.solvers.control import Tolerance
 from ndelib.solvers.controlled.observations import observed_neighbours
 from ndelib.solvers.steps.methods import MethodLike, find_method
@@ -228,8 +228,7 @@ class ODERNN(Recurrent):
         atol: Tolerance = 1e-6,
     ) -> None:
         super().__init__(channels, hidden, outputs, mean, readout)
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be a whole number, at least 1, got {steps!r}")
+        check_count(steps, "steps")
         find_method(method)
         self.field, self.cell = MLP(hidden, width, depth), GRUCell(2 * channels, hidden)
         self.how: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol}

@@ -128,14 +128,19 @@ def _check_times(t: Tensor, first: Tensor, last: Tensor) -> None:
         )
 
 
+def check_count(value: Any, name: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number, at least 1."""
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+
+
 class SequenceModel(nn.Module):
     """What models of sequences share: (t, x, mask) → states → readout → outputs."""
 
     def __init__(self, channels: int, hidden: int, outputs: int, readout: nn.Module | None) -> None:
         super().__init__()
         for name, size in (("channels", channels), ("hidden", hidden), ("outputs", outputs)):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be a whole number, at least 1, got {size!r}")
+            check_count(size, name)
         self.channels, self.hidden = channels, hidden
         self.readout = nn.Linear(hidden, outputs) if readout is None else readout
 
