@@ -43,10 +43,10 @@ def check_unwrapped(q: Tensor, names: str = "q") -> None:
         >>> import torch
         >>> from ndelib.physics import check_unwrapped
         >>> check_unwrapped(torch.tensor([3.0, 3.1, 3.2]))
-        >>> check_unwrapped(torch.tensor([3.0, 3.1, 3.2 - 6.2832]))
+        >>> check_unwrapped(torch.tensor([3.0, 3.1, 3.2 - 2 * torch.pi]))
         Traceback (most recent call last):
             ...
-        ValueError: angles not unwrapped: q jumps by -6.183 from sample 1 to sample 2, ...
+        ValueError: angles not unwrapped: q jumps by -6.183 ...
     """
     if not isinstance(q, Tensor) or q.ndim == 0:
         raise TypeError(f"{names} must be a tensor of angles (T, *), got {type(q).__name__} without a first axis")
@@ -55,9 +55,9 @@ def check_unwrapped(q: Tensor, names: str = "q") -> None:
     if len(wrong):
         k, i = wrong[0].tolist()
         raise ValueError(
-            f"angles not unwrapped: {names} jumps by {jumps[k, i].item():.4g} from sample {k} to sample {k + 1}, "
-            f"and at {len(wrong)} place{'s' if len(wrong) > 1 else ''} in all, by π or more; use numpy.unwrap(…, axis=0) "
-            "on each trajectory, or sample more often"
+            f"angles not unwrapped: {names} jumps by {jumps[k, i].item():.4g} from sample {k} to sample {k + 1} "
+            f"(jumps of π or more in all: {len(wrong)}); use numpy.unwrap(…, axis=0) on "
+            "each trajectory, or sample more often"
         )
 
 

@@ -28,7 +28,8 @@ def action(L: Lagrangian, path: Tensor, t: Tensor | Sequence[float]) -> Tensor:
         >>> import torch
         >>> from ndelib.physics import action
         >>> t = torch.linspace(0, 1, 101)
-        >>> action(lambda q, v: (v**2).sum(-1) / 2, t[:, None], t)  # at speed 1 for a time of 1
+        >>> L = lambda q, v: (v**2).sum(-1) / 2
+        >>> action(L, t[:, None], t)  # at speed 1 for a time of 1
         tensor(0.5000)
     """
     t = torch.as_tensor(t, dtype=path.dtype, device=path.device)

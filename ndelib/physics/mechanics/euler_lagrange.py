@@ -57,7 +57,9 @@ def momentum(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
     Example:
         >>> import torch
         >>> from ndelib.physics import momentum
-        >>> p = momentum(lambda q, v: 1 - (1 - v**2).sqrt().sum(-1))  # relativity, m = c = 1
+        >>> def L(q, v):  # relativity, m = c = 1
+        ...     return 1 - (1 - v**2).sqrt().sum(-1)
+        >>> p = momentum(L)
         >>> p(torch.tensor([0.0]), torch.tensor([0.6]))
         tensor([0.7500])
     """
@@ -79,7 +81,8 @@ def accelerations(L: Lagrangian, q: Tensor, v: Tensor, forces: Tensor | None = N
 
     Args:
         L: the Lagrangian ``L(q, v)``.
-        q, v: positions and velocities, (*, n).
+        q: the positions, (*, n).
+        v: the velocities, (*, n).
         forces: the generalised forces Q, (*, n), or what broadcasts with them.
 
     Raises:

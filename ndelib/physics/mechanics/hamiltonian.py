@@ -80,7 +80,8 @@ def poisson_bracket(f: Hamiltonian, g: Hamiltonian) -> Hamiltonian:
         >>> from ndelib.physics import poisson_bracket
         >>> H = lambda q, p: (p**2 + q**2).sum(-1) / 2
         >>> spin = lambda q, p: q[..., 0] * p[..., 1] - q[..., 1] * p[..., 0]
-        >>> poisson_bracket(spin, H)(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+        >>> bracket = poisson_bracket(spin, H)
+        >>> bracket(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
         tensor(0.)
     """
 

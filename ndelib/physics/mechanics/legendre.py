@@ -38,8 +38,10 @@ def legendre(L: Function, start: Function | None = None) -> Function:
     Example:
         >>> import torch
         >>> from ndelib.physics import legendre
-        >>> H = legendre(lambda q, v: 1 - (1 - v**2).sqrt().sum(-1))  # relativity, m = c = 1
-        >>> H(torch.tensor([0.0]), torch.tensor([0.75]))  # √(1 + p²) − 1
+        >>> def L(q, v):  # relativity, m = c = 1: H = √(1 + p²) − 1
+        ...     return 1 - (1 - v**2).sqrt().sum(-1)
+        >>> H = legendre(L)
+        >>> H(torch.tensor([0.0]), torch.tensor([0.75]))
         tensor(0.2500)
     """
 

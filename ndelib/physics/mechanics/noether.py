@@ -34,7 +34,8 @@ def noether(L: Lagrangian, generator: Generator, boundary: Callable[[Tensor], Te
         >>> from ndelib.physics import noether
         >>> L = lambda q, v: (v**2).sum(-1) / 2 + 1 / q.norm(dim=-1)
         >>> turn = lambda q: torch.stack((-q[..., 1], q[..., 0]), -1)
-        >>> noether(L, turn)(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.8]))  # x v_y − y v_x
+        >>> J = noether(L, turn)  # x v_y − y v_x
+        >>> J(torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.8]))
         tensor(0.8000)
     """
 

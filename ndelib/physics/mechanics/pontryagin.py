@@ -4,8 +4,8 @@ Discrete: xₖ₊₁ = f(xₖ, uₖ) is to minimise Σ l(xₖ, uₖ) + Φ(x_N). 
 λ_N = ∂Φ/∂x and λₖ = ∂H/∂x(xₖ, λₖ₊₁, uₖ), and the gradient of the cost is ∂H/∂u(xₖ, λₖ₊₁, uₖ). Continuous: the same H
 gives ẋ = ∂H/∂λ and λ̇ = −∂H/∂x, with u where ∂H/∂u = 0. These are Hamilton's equations, with λ as the momentum.
 
-Sources: Pontryagin, Boltyanskii, Gamkrelidze & Mishchenko, *The Mathematical Theory of Optimal Processes* (1962); Bryson &
-Ho, *Applied Optimal Control* (1975), chapter 2; LeCun, A theoretical framework for back-propagation (1988).
+Sources: Pontryagin, Boltyanskii, Gamkrelidze & Mishchenko, *The Mathematical Theory of Optimal Processes* (1962);
+Bryson & Ho, *Applied Optimal Control* (1975), chapter 2; LeCun, A theoretical framework for back-propagation (1988).
 """
 
 from collections.abc import Callable, Sequence
@@ -117,9 +117,12 @@ def shooting(
     Example:
         >>> import torch
         >>> from ndelib.physics import hamiltonian_field, shooting
-        >>> field = hamiltonian_field(lambda q, p: p.square().sum(-1) / 2 + 10 * q[..., 1])
-        >>> q0, target = torch.zeros(2).double(), torch.tensor([3.0, 0.0]).double()
-        >>> p0, y = shooting(field, q0, [0.0, 1.0], lambda q, p: q - target)
+        >>> def H(q, p):  # a ball, g = 10
+        ...     return p.square().sum(-1) / 2 + 10 * q[..., 1]
+        >>> field = hamiltonian_field(H)
+        >>> target = torch.tensor([3.0, 0.0], dtype=torch.float64)
+        >>> q0 = torch.zeros_like(target)
+        >>> p0, y = shooting(field, q0, [0, 1], lambda q, p: q - target)
         >>> p0
         tensor([3.0000, 5.0000], dtype=torch.float64)
     """
