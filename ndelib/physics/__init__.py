@@ -1,0 +1,43 @@
+"""Mechanics by Lagrange and Hamilton, and the networks that learn it.
+
+Everything here is a field ``field(t, y)`` or a map that the book's solvers take. A state is y = [q, p], (*, 2n), for
+Hamilton's equations, and y = [q, q̇] for Lagrange's. All of it works under ``torch.func``.
+"""
+
+from ndelib.physics.mechanics.action import action
+from ndelib.physics.mechanics.errors import ShootingFailed, SingularMassMatrix
+from ndelib.physics.mechanics.euler_lagrange import (
+    accelerations,
+    energy_function,
+    euler_lagrange,
+    mass_matrix,
+    momentum,
+)
+from ndelib.physics.mechanics.hamiltonian import HamiltonianField, hamiltonian_field, poisson_bracket
+from ndelib.physics.mechanics.legendre import conjugate, legendre
+from ndelib.physics.mechanics.noether import noether, variation
+from ndelib.physics.mechanics.pontryagin import costates, rollout, shooting, total_cost
+from ndelib.physics.states import check_unwrapped
+
+__all__ = [
+    "HamiltonianField",
+    "ShootingFailed",
+    "SingularMassMatrix",
+    "accelerations",
+    "action",
+    "check_unwrapped",
+    "conjugate",
+    "costates",
+    "energy_function",
+    "euler_lagrange",
+    "hamiltonian_field",
+    "legendre",
+    "mass_matrix",
+    "momentum",
+    "noether",
+    "poisson_bracket",
+    "rollout",
+    "shooting",
+    "total_cost",
+    "variation",
+]
