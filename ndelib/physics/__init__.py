@@ -4,6 +4,14 @@ Everything here is a field ``field(t, y)`` or a map that the book's solvers take
 Hamilton's equations, and y = [q, q̇] for Lagrange's. All of it works under ``torch.func``.
 """
 
+from ndelib.physics.hamiltonian.energies import EnergyNetwork, SeparableEnergy, gradient
+from ndelib.physics.hamiltonian.networks import HNN, Baseline, DissipativeHNN, SeparableField
+from ndelib.physics.hamiltonian.sparse import SSINN
+from ndelib.physics.hamiltonian.states import divergence, symplectic_defect, symplectic_form
+from ndelib.physics.hamiltonian.steppers import NSSNN, SRNN, RollOutDiverged, fit_initial_states
+from ndelib.physics.hamiltonian.sympnets import GSympNet, LASympNet
+from ndelib.physics.hamiltonian.taylor import TaylorGradient, TaylorNet
+from ndelib.physics.hamiltonian.terms import CustomTerms, PolynomialTerms, SparseEnergy, TrigonometricTerms
 from ndelib.physics.mechanics.action import action
 from ndelib.physics.mechanics.errors import ShootingFailed, SingularMassMatrix
 from ndelib.physics.mechanics.euler_lagrange import (
@@ -20,16 +28,37 @@ from ndelib.physics.mechanics.pontryagin import costates, rollout, shooting, tot
 from ndelib.physics.states import check_unwrapped
 
 __all__ = [
+    "HNN",
+    "NSSNN",
+    "SRNN",
+    "SSINN",
+    "Baseline",
+    "CustomTerms",
+    "DissipativeHNN",
+    "EnergyNetwork",
+    "GSympNet",
     "HamiltonianField",
+    "LASympNet",
+    "PolynomialTerms",
+    "RollOutDiverged",
+    "SeparableEnergy",
+    "SeparableField",
     "ShootingFailed",
     "SingularMassMatrix",
+    "SparseEnergy",
+    "TaylorGradient",
+    "TaylorNet",
+    "TrigonometricTerms",
     "accelerations",
     "action",
     "check_unwrapped",
     "conjugate",
     "costates",
+    "divergence",
     "energy_function",
     "euler_lagrange",
+    "fit_initial_states",
+    "gradient",
     "hamiltonian_field",
     "legendre",
     "mass_matrix",
@@ -38,6 +67,8 @@ __all__ = [
     "poisson_bracket",
     "rollout",
     "shooting",
+    "symplectic_defect",
+    "symplectic_form",
     "total_cost",
     "variation",
 ]

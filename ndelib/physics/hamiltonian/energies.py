@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ndelib.physics.hamiltonian.states import check_count, check_state, join, split
@@ -162,11 +161,11 @@ class EnergyNetwork(nn.Module):
             z = layer(a)
             a = activation(z)
             tape.append((layer, type(activation), z, a))
-        g = linear[-1].weight.expand(*z.shape[:-1], -1)
+        g = linear[-1].weight[0].expand_as(a)
         for layer, kind, z, a in reversed(tape):
             # tanh_backward(g, a) = g (1 − a²) in one kernel
             g = torch.ops.aten.tanh_backward(g, a) if kind is nn.Tanh else g * SLOPES[kind](z, a)
-            g = F.linear(g, layer.weight.mT)
+            g = g @ layer.weight
         return g
 
 

@@ -101,8 +101,8 @@ class HNN(PhaseSpaceField):
         if not hasattr(self._energy, "halves"):
             # not AttributeError, which nn.Module would turn into "HNN has no attribute halves"
             raise TypeError(
-                "halves: this energy is one function of q and p together. Give HNN(SeparableEnergy(kinetic, potential)), "
-                "or solve with method='tao' or 'implicit_midpoint', which take any Hamiltonian"
+                "halves: this energy is one function of q and p together. Give HNN(SeparableEnergy(kinetic, "
+                "potential)), or solve with method='tao' or 'implicit_midpoint', which take any Hamiltonian"
             )
         halves: tuple[Callable[..., Tensor], Callable[..., Tensor]] = self._energy.halves
         return halves

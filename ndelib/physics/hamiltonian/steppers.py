@@ -129,7 +129,9 @@ class FieldStepper(Stepper):
         self.size = getattr(field, "size", None)
         known = [name for name, row in METHODS.items() if row.kind in KINDS]
         if method not in known:
-            raise ValueError(f"method must be one that makes steps of a fixed length: {', '.join(known)}; got {method!r}")
+            raise ValueError(
+                f"method must be one that makes steps of a fixed length: {', '.join(known)}; got {method!r}"
+            )
         if method in ("symplectic_euler", "leapfrog", "yoshida4") and self._halves() is None:
             raise ValueError(
                 f"method {method!r} needs a separable field, with halves: HNN(SeparableEnergy(kinetic, potential)) or "
