@@ -1,8 +1,8 @@
 """Models that make steps: the roll-out, its loss over samples and times at once, and the start that fits best.
 
 Sources: Chen, Zhang, Arjovsky & Bottou, Symplectic recurrent neural networks, ICLR 2020 (multi-step training, initial
-states by L-BFGS-B); Byrd, Lu, Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, SIAM J. Sci.
-Comput. 16 (1995) 1190.
+states by L-BFGS-B); Xiong, Tong, He, Yang, Yang & Zhu, Nonseparable symplectic neural networks, ICLR 2021; Byrd, Lu,
+Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, SIAM J. Sci. Comput. 16 (1995) 1190.
 """
 
 import math

@@ -16,7 +16,7 @@ from ndelib.physics.hamiltonian.steppers import FieldStepper
 
 
 class TaylorGradient(nn.Module):
-    """The vector g(x) = Σᵢ Aᵢᵀ fᵢ(Aᵢ x) − Bᵢᵀ fᵢ(Bᵢ x) + b with fᵢ(z) = zⁱ / i!, and the energy that it is the gradient of.
+    """The vector g(x) = Σᵢ Aᵢᵀ fᵢ(Aᵢ x) − Bᵢᵀ fᵢ(Bᵢ x) + b with fᵢ(z) = zⁱ / i!, and the energy whose gradient it is.
 
     Its Jacobian Σᵢ Aᵢᵀ diag(fᵢ′) Aᵢ − Bᵢᵀ diag(fᵢ′) Bᵢ is symmetric for all A and B, so there is one:
     Σᵢ Σⱼ Fᵢ(Aᵢ x)ⱼ − Fᵢ(Bᵢ x)ⱼ + b·x with Fᵢ(z) = zⁱ⁺¹ / (i + 1)!. The second matrices are needed: fᵢ′ of odd i is not

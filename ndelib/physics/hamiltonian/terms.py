@@ -169,7 +169,8 @@ class CustomTerms(Terms):
 
     Args:
         n: the number of variables.
-        functions: ``{name: function}`` with ``function(x)``, (*, n) -> (*). A name says its variables as ``{0}``, ``{1}``.
+        functions: ``{name: function}`` with ``function(x)``, (*, n) -> (*). A name says its variables as ``{0}``,
+            ``{1}``.
 
     Example:
         >>> import torch
