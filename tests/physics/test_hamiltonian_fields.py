@@ -100,19 +100,18 @@ def test_a_pair_gives_a_pair_and_the_halves_are_its_parts():
     torch.testing.assert_close(force(0.0, q), dp)
 
 
-@pytest.mark.parametrize("method, order", [("rk4", 5), ("leapfrog", 2)])
+@pytest.mark.parametrize(("method", "order"), [("rk4", 4), ("leapfrog", 2)])
 def test_the_energy_is_constant_along_a_solve_up_to_the_order_of_the_method(method, order):
     torch.manual_seed(1)
     model = HNN(SeparableEnergy(EnergyNetwork(1, 16), EnergyNetwork(1, 16, angles=(0,))))
-    y0 = (torch.tensor([1.0]), torch.tensor([0.5]))
     drift = []
-    for step_size in (0.2, 0.1):
-        q, p = odeint(model, y0, [0.0, 40.0], method=method, step_size=step_size)
-        energy = model.energy(torch.cat([q, p], -1))
-        drift.append((energy[-1] - energy[0]).abs().item())
-    # at one time the drift is c hᵏ: on closed orbits RK4's grows with h⁵, leapfrog's modified energy keeps it at h²
-    assert drift[1] < drift[0] / 2 ** (order - 0.7)
-    assert drift[0] < 1e-3
+    for step_size in (2.0, 1.0):
+        q, p = odeint(
+            model, (torch.tensor([1.0]), torch.tensor([0.5])), [0.0, 40.0], method=method, step_size=step_size
+        )
+        drift.append(model.energy(torch.cat([q, p], -1)).diff().abs().item())
+    assert drift[0] < 1e-2
+    assert drift[1] < drift[0] / 2 ** (order - 0.5)
 
 
 def test_a_damped_oscillator_is_split_exactly():
@@ -191,7 +190,7 @@ class TestWhatIsWrongIsNamed:
             learners.pendulum()(0.0, (torch.zeros(5, 2), torch.zeros(5, 1)))
 
     def test_whole_numbers(self):
-        with pytest.raises(TypeError, match="float32 or float64.*int64"):
+        with pytest.raises(TypeError, match=r"float32 or float64.*int64"):
             learners.pendulum()(0.0, torch.zeros(5, 2, dtype=torch.int64))
 
     def test_derivatives_of_another_shape(self):
@@ -216,7 +215,7 @@ class TestWhatIsWrongIsNamed:
         with pytest.raises(ValueError, match="separable"):
             odeint(HNN(learners.nonseparable), (torch.ones(1), torch.ones(1)), [0.0, 1.0], method="leapfrog")
 
-    @pytest.mark.parametrize("width, depth", [(0, 1), (8, 0), (2.5, 1)])
+    @pytest.mark.parametrize(("width", "depth"), [(0, 1), (8, 0), (2.5, 1)])
     def test_sizes_of_a_network(self, width, depth):
         with pytest.raises(ValueError, match="whole number of at least 1"):
             EnergyNetwork(2, width=width, depth=depth)

@@ -73,9 +73,9 @@ class TestTerms:
             PolynomialTerms(2, 2) + PolynomialTerms(2, 1)
         with pytest.raises(ValueError, match="2 and 1 variables cannot be joined"):
             PolynomialTerms(2, 2) + TrigonometricTerms(1)
-        with pytest.raises(ValueError, match=r"2 variables need x .*got \(5, 3\)"):
+        with pytest.raises(ValueError, match=r"terms of 2 variables: x must be .*got \(5, 3\)"):
             PolynomialTerms(2, 2).values(torch.zeros(5, 3))
-        with pytest.raises(ValueError, match="degree must be .* got 0"):
+        with pytest.raises(ValueError, match=r"degree must be .* got 0"):
             PolynomialTerms(2, 0)
         with pytest.raises(ValueError, match="term 'r' must return one number a sample"):
             CustomTerms(2, {"r": lambda x: x}).values(torch.zeros(5, 2))
@@ -158,7 +158,7 @@ class TestSparse:
             SSINN(PolynomialTerms(1, 2), nn.Linear(1, 1), 0.1)
         with pytest.raises(ValueError, match="no term is called 'q1q2'; the terms are"):
             self.model().set_coefficients({"q1q2": 1.0})
-        with pytest.raises(ValueError, match="threshold must be .* above 0, got -1"):
+        with pytest.raises(ValueError, match=r"threshold must be .* above 0, got -1"):
             self.model().prune(-1)
 
 

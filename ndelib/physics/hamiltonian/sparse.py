@@ -61,7 +61,7 @@ class SSINN(FieldStepper):
             )
         energy = SeparableEnergy(SparseEnergy(kinetic, spread), SparseEnergy(potential, spread))
         super().__init__(HNN(energy), h, method, substeps)
-        self.size = 2 * kinetic.n
+        self.size = self.field.size = 2 * kinetic.n  # type: ignore[attr-defined]
 
     @property
     def parts(self) -> tuple[SparseEnergy, SparseEnergy]:

@@ -255,8 +255,8 @@ class NSSNN(FieldStepper):
     Args:
         energy: ``energy(y)``, (*, 2n) -> (*), as for :class:`HNN`.
         h: the time between two states of the data.
-        omega: ω ≥ 0, a frequency. Too small, and the copies part; ωh near a multiple of π/2 does not hold them either;
-            large ω have a large error, ωh². ``None``: π / (4 h'), where h' is the step of the method.
+        omega: ω ≥ 0, a frequency. Too small, and the copies part after a while; where ωh' is near a multiple of π/2, with
+            h' the step of the method, half a turn exchanges them and holds them no better. ``None``: π / (4 h').
         substeps: how many steps of Tao's method make one of h.
 
     Raises:

@@ -94,7 +94,7 @@ class TaylorNet(FieldStepper):
     ) -> None:
         energy = SeparableEnergy(TaylorGradient(n, terms, width), TaylorGradient(n, terms, width))
         super().__init__(HNN(energy), h, method, substeps)
-        self.size = 2 * n
+        self.size = self.field.size = 2 * n  # type: ignore[attr-defined]
 
     @property
     def parts(self) -> tuple[TaylorGradient, TaylorGradient]:
