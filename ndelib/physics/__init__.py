@@ -18,11 +18,28 @@ from ndelib.physics.mechanics.legendre import conjugate, legendre
 from ndelib.physics.mechanics.noether import noether, variation
 from ndelib.physics.mechanics.pontryagin import costates, rollout, shooting, total_cost
 from ndelib.physics.states import check_unwrapped
+from ndelib.physics.systems.nonlinear import HenonHeiles, NonSeparable, RelativisticParticle
+from ndelib.physics.systems.pendulums import DoublePendulum, Pendulum, TwoLinkArm
+from ndelib.physics.systems.planets import Kepler, NBody
+from ndelib.physics.systems.springs import ChargedParticle, MassSpring, SpringChain
+from ndelib.physics.systems.system import MechanicalSystem
 
 __all__ = [
+    "ChargedParticle",
+    "DoublePendulum",
     "HamiltonianField",
+    "HenonHeiles",
+    "Kepler",
+    "MassSpring",
+    "MechanicalSystem",
+    "NBody",
+    "NonSeparable",
+    "Pendulum",
+    "RelativisticParticle",
     "ShootingFailed",
     "SingularMassMatrix",
+    "SpringChain",
+    "TwoLinkArm",
     "accelerations",
     "action",
     "check_unwrapped",

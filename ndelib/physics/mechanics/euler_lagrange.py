@@ -114,7 +114,7 @@ def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     along_q = torch.cat((v[None], nothing.expand(v.shape[-1], *v.shape)))
     along_v = torch.cat((nothing, columns(v)))
     p = grad(lambda q, v: _total(L, q, v), argnums=1)
-    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v)
+    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v).to(q.dtype)
     return change[1:].movedim(0, -1), force - change[0]
 
 
