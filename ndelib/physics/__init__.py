@@ -4,6 +4,9 @@ Everything here is a field ``field(t, y)`` or a map that the book's solvers take
 Hamilton's equations, and y = [q, q̇] for Lagrange's. All of it works under ``torch.func``.
 """
 
+from ndelib.physics.features import Features
+from ndelib.physics.lagrangian.delan import DeLaN
+from ndelib.physics.lagrangian.lnn import LNN
 from ndelib.physics.mechanics.action import action
 from ndelib.physics.mechanics.errors import ShootingFailed, SingularMassMatrix
 from ndelib.physics.mechanics.euler_lagrange import (
@@ -17,6 +20,7 @@ from ndelib.physics.mechanics.hamiltonian import HamiltonianField, hamiltonian_f
 from ndelib.physics.mechanics.legendre import conjugate, legendre
 from ndelib.physics.mechanics.noether import noether, variation
 from ndelib.physics.mechanics.pontryagin import costates, rollout, shooting, total_cost
+from ndelib.physics.networks import Perceptron
 from ndelib.physics.states import check_unwrapped
 from ndelib.physics.systems.nonlinear import HenonHeiles, NonSeparable, RelativisticParticle
 from ndelib.physics.systems.pendulums import DoublePendulum, Pendulum, TwoLinkArm
@@ -25,8 +29,11 @@ from ndelib.physics.systems.springs import ChargedParticle, MassSpring, SpringCh
 from ndelib.physics.systems.system import MechanicalSystem
 
 __all__ = [
+    "LNN",
     "ChargedParticle",
+    "DeLaN",
     "DoublePendulum",
+    "Features",
     "HamiltonianField",
     "HenonHeiles",
     "Kepler",
@@ -35,6 +42,7 @@ __all__ = [
     "NBody",
     "NonSeparable",
     "Pendulum",
+    "Perceptron",
     "RelativisticParticle",
     "ShootingFailed",
     "SingularMassMatrix",

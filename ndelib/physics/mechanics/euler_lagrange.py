@@ -96,7 +96,7 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
     """Solve M a = right for a, (*, n), or say where and how badly M (*, n, n) is conditioned."""
     factors, pivots, failed = torch.linalg.lu_factor_ex(M)
     sizes = values(factors).diagonal(dim1=-2, dim2=-1).abs()
-    smallest = 4 * M.shape[-1] * torch.finfo(M.dtype).eps
+    smallest = M.shape[-1] * torch.finfo(M.dtype).eps
     wrong = (values(failed) != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1))  # NaN is wrong, too
     if wrong.any():
         _complain(*(values(x) for x in (M, q, v)), wrong)
