@@ -54,7 +54,7 @@ FLOORS = {
         {"sindy", "symbolic", "forecasting"},
     ],
     "ndelib.physics": [
-        {"states", "networks"},
+        {"states", "networks", "features"},
         {"mechanics"},
         {"systems"},
         {"lagrangian", "hamiltonian"},

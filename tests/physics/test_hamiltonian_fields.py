@@ -20,7 +20,7 @@ from ndelib.physics import (
 )
 from ndelib.training import Ensemble, fit
 
-SMOOTH = [nn.Tanh, nn.Sigmoid, nn.Softplus, nn.SiLU, nn.GELU, lambda: nn.Softplus(beta=3)]
+SMOOTH = ["tanh", "softplus", "sin"]
 
 
 def by_autograd(energy, y):
@@ -46,12 +46,13 @@ def test_the_gradient_by_hand_is_that_of_autograd(activation, angles, shape):
     torch.testing.assert_close(energy.gradient(y), by_autograd(energy, y), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("activation", SMOOTH[:4])
+@pytest.mark.parametrize("activation", SMOOTH)
 def test_the_gradient_by_hand_trains_the_parameters_as_the_one_of_torch_func_does(activation):
     energy, y = EnergyNetwork(2, width=8, activation=activation, angles=(0,)), learners.states(9, 2)
-    by_hand = torch.autograd.grad(energy.gradient(y).pow(3).sum(), list(energy.parameters()))
+    weights = list(energy.parameters())[:-1]  # no force depends on the last one, the bias of the output
+    by_hand = torch.autograd.grad(energy.gradient(y).pow(3).sum(), weights)
     by_func = torch.func.grad(lambda y: energy(y).sum())(y)
-    expected = torch.autograd.grad(by_func.pow(3).sum(), list(energy.parameters()))
+    expected = torch.autograd.grad(by_func.pow(3).sum(), weights)
     for one, other in zip(by_hand, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
@@ -63,10 +64,15 @@ def test_an_energy_of_angles_is_periodic_in_them_alone():
     assert (energy(y + turn.roll(1)) - energy(y)).abs().min() > 1e-4
 
 
-@pytest.mark.parametrize("kink", [nn.ReLU, nn.LeakyReLU, nn.Hardtanh])
-def test_an_activation_with_a_kink_is_refused_by_name(kink):
-    with pytest.raises(ValueError, match=rf"{kink.__name__}.*kink.*Tanh"):
-        EnergyNetwork(2, activation=kink)
+@pytest.mark.parametrize("kink", ["relu", nn.LeakyReLU, nn.Hardtanh])
+def test_an_activation_with_kinks_is_refused_by_name(kink):
+    for make in (EnergyNetwork, Baseline):
+        with pytest.raises(ValueError, match=rf"(?i){getattr(kink, '__name__', kink)}.*{make.__name__}.*derivative"):
+            make(2, activation=kink)
+
+
+def test_the_activation_may_be_a_class_of_torch():
+    assert EnergyNetwork(2, activation=nn.Tanh).net.activation == "tanh"
 
 
 def test_the_field_of_any_energy_has_no_divergence_and_a_plain_network_has_some():
@@ -102,16 +108,13 @@ def test_a_pair_gives_a_pair_and_the_halves_are_its_parts():
 
 @pytest.mark.parametrize(("method", "order"), [("rk4", 4), ("leapfrog", 2)])
 def test_the_energy_is_constant_along_a_solve_up_to_the_order_of_the_method(method, order):
-    torch.manual_seed(1)
-    model = HNN(SeparableEnergy(EnergyNetwork(1, 16), EnergyNetwork(1, 16, angles=(0,))))
-    drift = []
-    for step_size in (2.0, 1.0):
-        q, p = odeint(
-            model, (torch.tensor([1.0]), torch.tensor([0.5])), [0.0, 40.0], method=method, step_size=step_size
-        )
-        drift.append(model.energy(torch.cat([q, p], -1)).diff().abs().item())
-    assert drift[0] < 1e-2
-    assert drift[1] < drift[0] / 2 ** (order - 0.5)
+    model, y0, drift = learners.pendulum(), (torch.tensor([1.0]), torch.tensor([0.5])), []
+    for step_size in (0.4, 0.2):
+        q, p = odeint(model, y0, torch.linspace(0, 20, 51), method=method, step_size=step_size)
+        energy = model.energy(torch.cat([q, p], -1))
+        drift.append((energy - energy[0]).abs().max().item())
+    assert drift[0] < 0.05
+    assert 2 ** (order - 0.5) < drift[0] / drift[1] < 2 ** (order + 1.5)
 
 
 def test_a_damped_oscillator_is_split_exactly():
@@ -174,7 +177,7 @@ def test_the_precision_is_that_of_the_parameters(dtype):
 
 class TestWhatIsWrongIsNamed:
     def test_an_odd_state(self):
-        with pytest.raises(ValueError, match=r"even size 2n.*\(5, 3\)"):
+        with pytest.raises(ValueError, match=r"HNN has 3 numbers on its last axis, shape \(5, 3\): it must have 2n"):
             learners.pendulum()(0.0, torch.zeros(5, 3))
         with pytest.raises(ValueError, match="even number"):
             HNN(EnergyNetwork(3))
@@ -182,7 +185,7 @@ class TestWhatIsWrongIsNamed:
             Baseline(3)
 
     def test_the_size_of_another_system(self):
-        with pytest.raises(ValueError, match=r"\(\*, 4\).*n = 2.*\(5, 2\)"):
+        with pytest.raises(ValueError, match=r"HNN must be \(\*, 4\).*n = 2.*\(5, 2\)"):
             HNN(EnergyNetwork(4))(0.0, torch.zeros(5, 2))
 
     def test_momenta_of_another_shape(self):
@@ -190,7 +193,7 @@ class TestWhatIsWrongIsNamed:
             learners.pendulum()(0.0, (torch.zeros(5, 2), torch.zeros(5, 1)))
 
     def test_whole_numbers(self):
-        with pytest.raises(TypeError, match=r"float32 or float64.*int64"):
+        with pytest.raises(TypeError, match=r"floating-point numbers, got .*int64"):
             learners.pendulum()(0.0, torch.zeros(5, 2, dtype=torch.int64))
 
     def test_derivatives_of_another_shape(self):

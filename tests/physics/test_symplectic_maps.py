@@ -276,7 +276,7 @@ def test_each_learns_something_of_the_pendulum_and_members_train_as_alone(make):
 
 
 def test_a_taylor_net_that_blows_up_says_so():
-    with pytest.raises(RollOutDiverged, match=r"sample 1 is not finite after step \d+ of 30.*more substeps"):
+    with pytest.raises(RollOutDiverged, match=r"sample 1 .* not finite after step \d+ of 30.*more substeps"):
         TaylorNet(1, 0.5, terms=4).loss(torch.stack([torch.zeros(31, 2), torch.full((31, 2), 50.0)]))
 
 

@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ndelib.physics.hamiltonian.checks import check_count
 from ndelib.physics.hamiltonian.energies import SeparableEnergy
 from ndelib.physics.hamiltonian.networks import HNN
-from ndelib.physics.hamiltonian.states import check_count
 from ndelib.physics.hamiltonian.steppers import FieldStepper
 
 

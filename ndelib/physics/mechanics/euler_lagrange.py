@@ -96,7 +96,7 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
     """Solve M a = right for a, (*, n), or say where and how badly M (*, n, n) is conditioned."""
     factors, pivots, failed = torch.linalg.lu_factor_ex(M)
     sizes = values(factors).diagonal(dim1=-2, dim2=-1).abs()
-    smallest = 4 * M.shape[-1] * torch.finfo(M.dtype).eps
+    smallest = M.shape[-1] * torch.finfo(M.dtype).eps
     wrong = (values(failed) != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1))  # NaN is wrong, too
     if wrong.any():
         _complain(*(values(x) for x in (M, q, v)), wrong)
@@ -114,7 +114,7 @@ def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     along_q = torch.cat((v[None], nothing.expand(v.shape[-1], *v.shape)))
     along_v = torch.cat((nothing, columns(v)))
     p = grad(lambda q, v: _total(L, q, v), argnums=1)
-    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v)
+    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v).to(q.dtype)
     return change[1:].movedim(0, -1), force - change[0]
 
 

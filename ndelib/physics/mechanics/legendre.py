@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jvp, vmap
 
+from ndelib.physics.mechanics.errors import SingularMassMatrix
 from ndelib.physics.mechanics.euler_lagrange import solve_masses
 from ndelib.physics.states import columns
 from ndelib.solvers.graph import values
@@ -62,7 +63,16 @@ def conjugate(L: Function, q: Tensor, p: Tensor, start: Tensor | None = None) ->
     tolerance = 8 * torch.finfo(p.dtype).eps
     before = float("inf")
     for _ in range(MAX_ITERATIONS):
-        step, miss = _newton(L, q, p, v)
+        try:
+            step, miss = _newton(L, q, p, v)
+        except SingularMassMatrix as error:
+            if before == float("inf"):
+                raise
+            raise ArithmeticError(
+                f"no v with ∂L/∂v = p was found: Newton's method came to v up to {float(values(v).abs().max()):.2g}, where "
+                f"∂²L/∂v∂v has no inverse. p, up to {float(values(p).abs().max()):.3g}, lies outside of what ∂L/∂v can be, "
+                "or start(q, p) must be nearer to the solution"
+            ) from error
         size = float(values(miss).abs().max()) if miss.numel() else 0.0
         scale = float((values(p).abs()).max()) + 1.0 if miss.numel() else 1.0
         if size <= tolerance * scale or (size < 1e3 * tolerance * scale and size >= before):
