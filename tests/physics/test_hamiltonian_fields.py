@@ -11,7 +11,6 @@ from ndelib.physics import (
     Baseline,
     DissipativeHNN,
     EnergyNetwork,
-    SeparableEnergy,
     SeparableField,
     divergence,
     gradient,

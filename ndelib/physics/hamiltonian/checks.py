@@ -11,7 +11,7 @@ from ndelib.physics.states import halves
 
 
 def check_state(y: Any, size: int | None = None, owner: str = "the model") -> None:
-    """Raise ``TypeError`` or ``ValueError`` where ``y`` is no [q, p], (*, 2n), or 2n is another number than ``size``."""
+    """Raise ``TypeError`` or ``ValueError`` where ``y`` is no [q, p], (*, 2n), or 2n is another number than said."""
     halves(y, "[q, p]", owner)
     if size is not None and y.shape[-1] != size:
         raise ValueError(
