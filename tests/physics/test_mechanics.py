@@ -178,7 +178,7 @@ def test_a_momentum_that_no_velocity_has_is_an_error():
 @pytest.mark.parametrize("system", SYSTEMS, ids=names)
 def test_lagranges_and_hamiltons_motions_are_one(system):
     y0 = torch.cat(tuple(random(2, system.n, seed=3, scale=0.4)))
-    t = [0.0, 1.0, 2.5]
+    t = [0.0, 0.3, 1.0]
     tight = {"method": "dopri8", "rtol": 1e-11, "atol": 1e-11}
     lagrange = odeint(euler_lagrange(system.lagrangian), system.to_velocities(y0), t, **tight)
     hamilton = odeint(hamiltonian_field(system.hamiltonian), y0, t, **tight)
