@@ -21,6 +21,7 @@ from ndelib.physics import (
     TwoLinkArm,
     hamiltonian_field,
 )
+from ndelib.physics.systems.system import Linear
 
 F64 = torch.float64
 SYSTEMS = [
@@ -72,7 +73,7 @@ def test_separable_systems_have_halves_and_no_others(system):
         velocity, force = system.halves
         assert torch.allclose(torch.cat((velocity(0.0, p), force(0.0, q)), -1), system(0.0, y), atol=1e-13)
     else:
-        mixed = grad(lambda p: hamiltonian_field(system.hamiltonian)(0.0, torch.cat((q, p), -1))[..., system.n :].sum())
+        mixed = grad(lambda p: hamiltonian_field(system.hamiltonian)(0.0, torch.cat((q, p), -1))[..., -1].sum())
         assert mixed(p).abs().max() > 1e-3
         with pytest.raises(AttributeError, match="tao"):
             _ = system.halves
@@ -80,15 +81,13 @@ def test_separable_systems_have_halves_and_no_others(system):
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=names)
 def test_the_energy_is_constant_along_a_trajectory(system):
-    y = system.trajectory(random(2, 2 * system.n, scale=0.4, seed=2), torch.linspace(0, 2, 9, dtype=F64))
+    y = system.trajectory(random(2, 2 * system.n, scale=0.4, seed=2), torch.linspace(0, 1, 9, dtype=F64))
     assert y.shape == (9, 2, 2 * system.n)
     energy = system.energy(y)
     assert ((energy - energy[0]).abs() / (1 + energy[0].abs())).max() < 1e-10
 
 
-@pytest.mark.parametrize(
-    "system", [s for s in SYSTEMS if names(s) in ("MassSpring", "SpringChain", "ChargedParticle")], ids=names
-)
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if isinstance(s, Linear)], ids=names)
 def test_linear_motions_are_exact(system):
     y0, t = random(3, 2 * system.n), torch.tensor([0.5, 1.0, 4.0], dtype=F64)
     solved = odeint(system, y0, t, method="dopri8", rtol=1e-12, atol=1e-12)
@@ -128,7 +127,7 @@ def test_keplers_ellipse_in_closed_form(e):
     t = torch.tensor([0.0, 0.2 * T, 0.5 * T, T, 100.3 * T], dtype=F64)
     y = kepler.trajectory(y0, t)
     assert y[2, :2].tolist() == pytest.approx([-1 - e, 0.0], abs=1e-10)
-    assert torch.allclose(y[3], y0, atol=1e-9)
+    assert torch.allclose(y[3], y0, atol=1e-10 / (1 - e))
     for conserved in (kepler.energy, kepler.angular_momentum, kepler.eccentricity_vector):
         assert torch.allclose(conserved(y), conserved(y[:1]).expand_as(conserved(y)), atol=1e-10)
     if e < 0.95:
