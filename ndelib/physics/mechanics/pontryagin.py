@@ -146,7 +146,14 @@ def shooting(
         size = float(residual.abs().max())
         if size <= tol:
             return p0, y.detach()
-        step, factor = torch.linalg.lstsq(J, -residual[:, None]).solution[:, 0], 1.0
+        step, failed = torch.linalg.solve_ex(J, -residual)
+        if int(failed) or not bool(step.isfinite().all()):
+            raise ShootingFailed(
+                f"shooting cannot mend p0 = {[round(x, 4) for x in p0.tolist()]}: the derivative of end(q, p) by p0 "
+                f"({n} × {n}) has no inverse there, so its numbers do not determine p0. Change end, or give another p0",
+                residual=size,
+            )
+        factor = 1.0
         while factor > 1e-6 and not float(miss(p0 + factor * step)[0].norm()) < float(residual.norm()):
             factor /= 2
         p0 = p0 + factor * step
