@@ -22,6 +22,9 @@ class Features(nn.Module):
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(n)):
             raise ValueError(f"angles must be different indices of coordinates, 0 to {n - 1}, or True; got {angles!r}")
         self.n, self.angles = n, chosen
+        self._of_cos: Tensor
+        self._of_sin: Tensor
+        self._of_q: Tensor
         self.others = [i for i in range(n) if i not in chosen]
         self.size = 2 * len(chosen) + len(self.others)
         angle, other = torch.eye(n)[:, chosen], torch.eye(n)[:, self.others]

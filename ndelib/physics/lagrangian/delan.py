@@ -29,7 +29,7 @@ class DeLaN(nn.Module):
         width: units of a hidden layer.
         depth: how many hidden layers.
         angles: which coordinates are angles, by index, or ``True`` for all: the network sees their cosine and sine.
-        activation: ``"softplus"``, ``"tanh"`` or ``"sin"``.
+        activation: ``"softplus"``, ``"tanh"``, ``"silu"`` or ``"sin"``.
         epsilon: added to the diagonal of 𝓛 behind its softplus: M's determinant is at least epsilon²ⁿ.
 
     Raises:
@@ -61,6 +61,7 @@ class DeLaN(nn.Module):
         find_activation(activation, "DeLaN")
         self.features = Features(n, angles)
         self.n, self.epsilon = n, epsilon
+        self._place: Tensor
         self.net = Perceptron(self.features.size, n * (n + 1) // 2 + 1, width, depth, activation)
         row, column = torch.tril_indices(n, n)
         order = torch.argsort((row != column).long(), stable=True)  # the diagonal first
@@ -79,7 +80,8 @@ class DeLaN(nn.Module):
 
     def potential(self, q: Tensor) -> Tensor:
         """Return V(q), (*), which data fix up to a constant."""
-        return self.net(self.features(q))[..., -1]
+        V: Tensor = self.net(self.features(q))[..., -1]
+        return V
 
     def lagrangian(self, q: Tensor, v: Tensor) -> Tensor:
         """Return L(q, v), (*)."""
