@@ -88,13 +88,16 @@ def test_it_finishes_what_adam_began():
 def test_steps_into_a_wall_are_made_shorter(wall):
     def loss(model, scale):
         x = model.x.sum()
-        if wall == "error" and x > 1.5:
-            raise NonFiniteState("too far", t=0.0, h=0.1)
-        return torch.where(x > 1.5, torch.inf, (x - 1) ** 2 * scale)
+        if x > 1.5:
+            beyond.append(x.item())
+            if wall == "error":
+                raise NonFiniteState("too far", t=0.0, h=0.1)
+        return torch.where(x > 1.5, torch.inf, (1 + (x - 1) ** 2).sqrt() - scale)
 
-    model = Point(0.0)
-    losses = polish(model, loss, torch.tensor(0.01), steps=30, progress=False)
+    model, beyond = Point(-3.0), []
+    losses = polish(model, loss, torch.tensor(1.0), steps=30, progress=False)
     assert losses[-1] < 1e-12
+    assert beyond  # the curvature far from the minimum is small, so the second step goes far
 
 
 def test_one_member_at_a_minimum_does_not_hold_the_others():
