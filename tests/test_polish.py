@@ -126,3 +126,19 @@ def test_what_is_wrong_is_named():
         polish(Point(), quadratic, torch.full((6,), torch.nan), progress=False)
     with pytest.raises(ValueError, match="one number"):
         polish(Ensemble(Point, 2), lambda m, s: m.x * s, torch.ones(6), progress=False)
+
+
+def test_each_member_has_its_own_step_where_one_of_them_meets_a_wall():
+    def loss(model, scale):
+        x = model.x.sum()
+        return torch.where(x > 1.5, torch.inf, (1 + (x - 1) ** 2).sqrt() - scale)
+
+    ensemble = Ensemble(lambda: Point(0.0), seeds=3)
+    starts = torch.tensor([[0.9], [-3.0], [-1.5]])
+    with torch.no_grad():
+        next(ensemble.parameters()).copy_(starts)
+    polish(ensemble, loss, torch.tensor(1.0), steps=3, progress=False)
+    for start, found in zip(starts, next(ensemble.parameters()), strict=True):
+        alone = Point(*start.tolist())
+        polish(alone, loss, torch.tensor(1.0), steps=3, progress=False)
+        torch.testing.assert_close(found.detach(), alone.x.detach())
