@@ -142,3 +142,14 @@ def test_each_member_has_its_own_step_where_one_of_them_meets_a_wall():
         alone = Point(*start.tolist())
         polish(alone, loss, torch.tensor(1.0), steps=3, progress=False)
         torch.testing.assert_close(found.detach(), alone.x.detach())
+
+
+def test_where_no_step_leads_down_the_parameters_stay_what_they_were():
+    model = Point(1.0, 2.0)
+
+    def loss(model, scale):  # its gradient has the wrong sign
+        value = scale * model.x.square().sum()
+        return 2 * value.detach() - value
+
+    assert polish(model, loss, torch.tensor(1.0), steps=3, progress=False) == [5.0]
+    assert model.x.tolist() == [1.0, 2.0]
