@@ -230,6 +230,15 @@ def test_single_precision_stays_single():
     assert DeLaN(2).inverse(a, a, a).dtype == torch.float32
 
 
+def test_a_joint_without_a_motor_has_a_finite_loss():
+    model = make(DeLaN, 2, 8)
+    q, v, a, tau = random(4, 5, 2)
+    tau[:, 0] = 0.0
+    error = (model.inverse(q, v, a) - tau).square().mean(0)
+    wanted = (error[0] + error[1] / tau[:, 1].var(correction=0)) / 2
+    assert torch.allclose(model.loss(q, v, a, tau), wanted, rtol=1e-12)
+
+
 def piecewise():
     return nn.Sequential(nn.Linear(4, 8), nn.LeakyReLU(), nn.Linear(8, 1))
 

@@ -117,9 +117,9 @@ class DeLaN(nn.Module):
     accelerations = forward_dynamics
 
     def loss(self, q: Tensor, v: Tensor, a: Tensor, tau: Tensor) -> Tensor:
-        """Return the mean squared error of the torques, each in units of its variance in the data."""
-        variance = tau.flatten(0, -2).var(0)
-        return ((self.inverse(q, v, a) - tau).square() / variance).mean()
+        """Return the mean squared error of the torques, each in units of its variance in the data, if that is not 0."""
+        variance = tau.reshape(-1, self.n).var(0, correction=0)
+        return ((self.inverse(q, v, a) - tau).square() / torch.where(variance > 0, variance, 1.0)).mean()
 
     def forward(self, t: Any, y: Tensor, tau: Tensor | None = None) -> Tensor:
         """Return [v, a]; ``tau`` are torques, (*, n)."""
