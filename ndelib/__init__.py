@@ -27,7 +27,19 @@ from ndelib.solvers import (
 )
 
 if TYPE_CHECKING:
-    from ndelib import adjoints, claims, datasets, discovery, dynamics, exercises, models, plotting, solvers, training
+    from ndelib import (
+        adjoints,
+        claims,
+        datasets,
+        discovery,
+        dynamics,
+        exercises,
+        models,
+        physics,
+        plotting,
+        solvers,
+        training,
+    )
 
 __version__ = "0.1.0"
 
@@ -52,6 +64,7 @@ __all__ = [
     "odeint",
     "odeint_adjoint",
     "odeint_with_cost",
+    "physics",
     "plotting",
     "sde_methods",
     "sdeint",
@@ -72,6 +85,7 @@ _SUBMODULES = {
     "dynamics",
     "exercises",
     "models",
+    "physics",
     "plotting",
     "solvers",
     "training",

@@ -53,6 +53,12 @@ FLOORS = {
         {"data", "estimator", "least_squares", "derivatives"},
         {"sindy", "symbolic", "forecasting"},
     ],
+    "ndelib.physics": [
+        {"states", "networks", "features"},
+        {"mechanics"},
+        {"systems"},
+        {"lagrangian", "hamiltonian"},
+    ],
     "ndelib.adjoints": [
         {"errors", "parameters", "memory"},
         {"backward"},

@@ -28,6 +28,7 @@ PACKAGES = [
     "ndelib.dynamics",
     "ndelib.models",
     "ndelib.discovery",
+    "ndelib.physics",
     "ndelib.training",
     "ndelib.datasets",
     "ndelib.plotting",

@@ -21,7 +21,7 @@ from tools.common import ROOT
 
 MOST_USED = 20
 WIDTH = 74  # characters, without the prompt: what a page of the reference shows without scrolling
-PACKAGES = ["ndelib", "ndelib.solvers", "ndelib.adjoints", "ndelib.dynamics", "ndelib.models"]
+PACKAGES = ["ndelib", "ndelib.solvers", "ndelib.adjoints", "ndelib.dynamics", "ndelib.models", "ndelib.physics"]
 PACKAGES += ["ndelib.discovery", "ndelib.training", "ndelib.datasets", "ndelib.plotting", "ndelib.exercises"]
 
 
