@@ -84,6 +84,13 @@ ALGORITHMS = {
         "heun": "Heun's step for Stratonovich's equation",
         "fokker_planck": "the Fokker–Planck equation on cells",
     },
+    "23": {
+        "stationary": "a path between two ends, by Newton's method on the slope of its action",
+        "euler_lagrange": "the Euler–Lagrange equation as a vector field",
+        "legendre": "the Legendre transform, by Newton's method",
+        "pontryagin": "costates, that is backpropagation",
+        "shoot": "shooting for optimal controls",
+    },
 }
 """What each chapter writes out in code: the name of the function, and what it computes."""
 
