@@ -100,7 +100,7 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
     wrong = (values(failed) != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1))  # NaN is wrong, too
     if wrong.any():
         _complain(*(values(x) for x in (M, q, v)), wrong)
-    return torch.linalg.lu_solve(factors, pivots, right[..., None])[..., 0]
+    return torch.linalg.solve(M, right[..., None])[..., 0]
 
 
 def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
