@@ -5,6 +5,14 @@ Hamilton's equations, and y = [q, q̇] for Lagrange's. All of it works under ``t
 """
 
 from ndelib.physics.features import Features
+from ndelib.physics.hamiltonian.energies import EnergyNetwork, SeparableEnergy, gradient
+from ndelib.physics.hamiltonian.measures import divergence, symplectic_defect, symplectic_form
+from ndelib.physics.hamiltonian.networks import HNN, Baseline, DissipativeHNN, SeparableField
+from ndelib.physics.hamiltonian.sparse import SSINN
+from ndelib.physics.hamiltonian.steppers import NSSNN, SRNN, RollOutDiverged, fit_initial_states
+from ndelib.physics.hamiltonian.sympnets import GSympNet, LASympNet
+from ndelib.physics.hamiltonian.taylor import TaylorGradient, TaylorNet
+from ndelib.physics.hamiltonian.terms import CustomTerms, PolynomialTerms, SparseEnergy, TrigonometricTerms
 from ndelib.physics.lagrangian.delan import DeLaN
 from ndelib.physics.lagrangian.lnn import LNN
 from ndelib.physics.mechanics.action import action
@@ -29,32 +37,53 @@ from ndelib.physics.systems.springs import ChargedParticle, MassSpring, SpringCh
 from ndelib.physics.systems.system import MechanicalSystem
 
 __all__ = [
+    "HNN",
     "LNN",
+    "NSSNN",
+    "SRNN",
+    "SSINN",
+    "Baseline",
     "ChargedParticle",
+    "CustomTerms",
     "DeLaN",
+    "DissipativeHNN",
     "DoublePendulum",
+    "EnergyNetwork",
     "Features",
+    "GSympNet",
     "HamiltonianField",
     "HenonHeiles",
     "Kepler",
+    "LASympNet",
     "MassSpring",
     "MechanicalSystem",
     "NBody",
     "NonSeparable",
     "Pendulum",
     "Perceptron",
+    "PolynomialTerms",
     "RelativisticParticle",
+    "RollOutDiverged",
+    "SeparableEnergy",
+    "SeparableField",
     "ShootingFailed",
     "SingularMassMatrix",
+    "SparseEnergy",
     "SpringChain",
+    "TaylorGradient",
+    "TaylorNet",
+    "TrigonometricTerms",
     "TwoLinkArm",
     "accelerations",
     "action",
     "check_unwrapped",
     "conjugate",
     "costates",
+    "divergence",
     "energy_function",
     "euler_lagrange",
+    "fit_initial_states",
+    "gradient",
     "hamiltonian_field",
     "legendre",
     "mass_matrix",
@@ -63,6 +92,8 @@ __all__ = [
     "poisson_bracket",
     "rollout",
     "shooting",
+    "symplectic_defect",
+    "symplectic_form",
     "total_cost",
     "variation",
 ]

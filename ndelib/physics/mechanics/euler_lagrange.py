@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vjp, vmap
 
 from ndelib.physics.mechanics.errors import SingularMassMatrix
 from ndelib.physics.states import columns, halves
@@ -106,16 +106,13 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
 def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Return M = ∂²L/∂v², (*, n, n), and ∂L/∂q − (∂p/∂q) v, (*, n).
 
-    One batched pass makes them: the derivatives of p = ∂L/∂v along (q̇, 0) and along n unit vectors of v.
+    One batched pass back from p = ∂L/∂v makes the rows of ∂p/∂q and of M, all n at once. (Forward mode would need a
+    direction more, and on small problems it is slower.)
     """
     q, v = torch.broadcast_tensors(q, v)
-    force = grad(lambda q: _total(L, q, v))(q)
-    nothing = torch.zeros_like(v)[None]
-    along_q = torch.cat((v[None], nothing.expand(v.shape[-1], *v.shape)))
-    along_v = torch.cat((nothing, columns(v)))
-    p = grad(lambda q, v: _total(L, q, v), argnums=1)
-    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v).to(q.dtype)
-    return change[1:].movedim(0, -1), force - change[0]
+    (force, p), back = vjp(grad(lambda q, v: _total(L, q, v), argnums=(0, 1)), q, v)
+    rows, M = vmap(lambda e: back((torch.zeros_like(p), e)))(columns(p))
+    return M.movedim(0, -2), force - (rows.movedim(0, -2) @ v[..., None])[..., 0]
 
 
 def _total(L: Lagrangian, q: Tensor, v: Tensor) -> Tensor:

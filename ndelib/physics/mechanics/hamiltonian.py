@@ -5,13 +5,13 @@ Sources: Arnold, *Mathematical Methods of Classical Mechanics* (1989), chapters 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.func import grad
 
-from ndelib.physics.states import halves
+from ndelib.physics.states import State, halves, join
 
 Hamiltonian = Callable[[Tensor, Tensor], Tensor]
 """``H(q, p)``, (*, n) and (*, n) -> (*); sample by sample."""
@@ -23,11 +23,15 @@ class HamiltonianField:
     def __init__(self, H: Hamiltonian) -> None:
         self.H = H
 
-    def __call__(self, t: Any, y: Tensor) -> Tensor:
-        """Return dy/dt = [∂H/∂p, −∂H/∂q], (*, 2n) -> (*, 2n)."""
+    @overload
+    def __call__(self, t: Any, y: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, t: Any, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, t: Any, y: State) -> State:
+        """Return dy/dt = [∂H/∂p, −∂H/∂q] of [q, p], (*, 2n) -> (*, 2n); a pair of a pair (q, p)."""
         q, p = halves(y, "[q, p]", "hamiltonian_field(H)")
         dq, dp = grad(self._total, argnums=(0, 1))(q, p)
-        return torch.cat((dp, -dq), -1)
+        return join(dp, -dq, y)
 
     @property
     def halves(self) -> tuple[Callable[[Any, Tensor], Tensor], Callable[[Any, Tensor], Tensor]]:
@@ -54,7 +58,8 @@ class HamiltonianField:
 def hamiltonian_field(H: Hamiltonian) -> HamiltonianField:
     """Return Hamilton's equations as a vector field: ``field(t, y) = [∂H/∂p, −∂H/∂q]`` with y = [q, p].
 
-    Where H is separable, ``odeint(field.halves, (q0, p0), t, method="leapfrog", …)`` saves half of the work.
+    Symplectic methods take q and p apart: ``odeint(field, (q0, p0), t, method="leapfrog", …)``. Where H is separable,
+    ``field.halves`` in the place of ``field`` saves half of the work.
 
     Args:
         H: the Hamiltonian ``H(q, p)``, (*, n) and (*, n) -> (*), made of torch operations.

@@ -68,7 +68,7 @@ def costates(f: Step, l: Cost, Phi: Callable[[Tensor], Tensor], x: Tensor, u: Te
     """
     if len(x) != len(u) + 1:
         raise ValueError(
-            f"x must hold one state more than u has controls, got {len(x)} and {len(u)}: use rollout(f, x0, u)"
+            f"x must be one longer than u, as rollout(f, x0, u) is; got {len(x)} states, {len(u)} controls"
         )
 
     def H(x: Tensor, lam: Tensor, u: Tensor) -> Tensor:

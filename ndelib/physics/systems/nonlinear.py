@@ -75,6 +75,9 @@ class NonSeparable(Natural):
         """Return V(q), (*)."""
         return (q**2 + 1).sum(-1) / 2
 
+    def _mass_rate(self, q: Tensor, v: Tensor) -> Tensor:
+        return -2 * q * v**2 / (q**2 + 1) ** 2
+
 
 @dataclass(frozen=True, eq=False)
 class RelativisticParticle(MechanicalSystem):
@@ -123,3 +126,15 @@ class RelativisticParticle(MechanicalSystem):
     def force(self, q: Tensor, p: Tensor) -> Tensor:
         """Return dp/dt = −∂H/∂q, (*, n)."""
         return self.pull - self.stiffness * q
+
+    def accelerations(self, q: Tensor, v: Tensor, tau: Tensor | float = 0.0) -> Tensor:
+        """Return q̈ = (F − v (v·F)/c²)/γm, (*, n), with F = −∂H/∂q + τ: a fast particle is hardest to push ahead."""
+        F, square = self.force(q, v) + tau, self.light**2
+        root = (1 - v.square().sum(-1, keepdim=True) / square) ** 0.5
+        return root / self.mass * (F - v * (v * F).sum(-1, keepdim=True) / square)
+
+    def inverse(self, q: Tensor, v: Tensor, a: Tensor) -> Tensor:
+        """Return τ = γm (a + γ² v (v·a)/c²) + ∂H/∂q, (*, n)."""
+        rest = 1 - v.square().sum(-1, keepdim=True) / self.light**2
+        push = a + v * (v * a).sum(-1, keepdim=True) / (rest * self.light**2)
+        return self.mass * push / rest**0.5 - self.force(q, v)

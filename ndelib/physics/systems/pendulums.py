@@ -67,6 +67,9 @@ class TwoJoints(Natural):
         """Return ½ ∂(v·Mv)/∂q at fixed v, (*, 2)."""
 
     @abstractmethod
+    def _mass_rate(self, q: Tensor, v: Tensor) -> Tensor: ...
+
+    @abstractmethod
     def _weight(self, q: Tensor) -> Tensor:
         """Return ∂V/∂q, (*, 2)."""
 
@@ -135,6 +138,11 @@ class DoublePendulum(TwoJoints):
         s = self.m2 * self.l1 * self.l2 * v1 * v2 * (q1 - q2).sin()
         return torch.stack((-s, s), -1)
 
+    def _mass_rate(self, q: Tensor, v: Tensor) -> Tensor:
+        (q1, q2), (v1, v2) = q.unbind(-1), v.unbind(-1)
+        rate = -self.m2 * self.l1 * self.l2 * (q1 - q2).sin() * (v1 - v2)  # of M₁₂
+        return torch.stack((rate * v2, rate * v1), -1)
+
     def _weight(self, q: Tensor) -> Tensor:
         q1, q2 = q.unbind(-1)
         first, second = (self.m1 + self.m2) * self.l1 * q1.sin(), self.m2 * self.l2 * q2.sin()
@@ -185,6 +193,11 @@ class TwoLinkArm(TwoJoints):
         v1, v2 = v.unbind(-1)
         s = self.m2 * self.l1 * self.l2 / 2 * q[..., 1].sin() * v1 * (v1 + v2)
         return torch.stack((torch.zeros_like(s), -s), -1)
+
+    def _mass_rate(self, q: Tensor, v: Tensor) -> Tensor:
+        v1, v2 = v.unbind(-1)
+        rate = -self.m2 * self.l1 * self.l2 / 2 * q[..., 1].sin() * v2  # of M₁₂, and half of that of M₁₁
+        return torch.stack((rate * (2 * v1 + v2), rate * v1), -1)
 
     def _weight(self, q: Tensor) -> Tensor:
         q1, q2 = q.unbind(-1)

@@ -116,6 +116,14 @@ class ChargedParticle(Linear):
         """Return dp/dt = −∂H/∂q, (*, n)."""
         return -self._vector_potential(self.velocity(q, p)) - self.stiffness * q
 
+    def accelerations(self, q: Tensor, v: Tensor, tau: Tensor | float = 0.0) -> Tensor:
+        """Return q̈ = (ev × B − kq + τ)/m, (*, 2)."""
+        return (tau - 2 * self._vector_potential(v) - self.stiffness * q) / self.mass
+
+    def inverse(self, q: Tensor, v: Tensor, a: Tensor) -> Tensor:
+        """Return τ = ma − ev × B + kq, (*, 2)."""
+        return self.mass * a + 2 * self._vector_potential(v) + self.stiffness * q
+
     def _vector_potential(self, q: Tensor) -> Tensor:
         """Return e A(q) = (eB/2)(−y, x), which is antisymmetric: a·A(b) = −b·A(a)."""
         x, y = q.unbind(-1)

@@ -3,15 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
 from ndelib.adjoints import odeint
 from ndelib.dynamics.systems.system import Known, Parameter
-from ndelib.physics.states import halves
+from ndelib.physics.states import State, halves, join
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +46,14 @@ class MechanicalSystem(Known):
     def force(self, q: Tensor, p: Tensor) -> Tensor:
         """Return dp/dt = −∂H/∂q, (*, n)."""
 
-    def __call__(self, t: Any, y: Tensor) -> Tensor:
-        """Return dy/dt of y = [q, p], (*, 2n) -> (*, 2n)."""
+    @overload
+    def __call__(self, t: Any, y: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, t: Any, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, t: Any, y: State) -> State:
+        """Return dy/dt of y = [q, p], (*, 2n) -> (*, 2n); a pair of a pair (q, p), as leapfrog has it."""
         q, p = self._split(y)
-        return torch.cat((self.velocity(q, p), self.force(q, p)), -1)
+        return join(self.velocity(q, p), self.force(q, p), y)
 
     @property
     def dimension(self) -> int:  # type: ignore[override]
@@ -71,21 +74,18 @@ class MechanicalSystem(Known):
         """Return H of y = [q, p], (*, 2n) -> (*)."""
         return self.hamiltonian(*self._split(y))
 
-    def second_order(self, t: Any, y: Tensor, tau: Tensor | None = None) -> Tensor:
+    def second_order(self, t: Any, y: Tensor, tau: Tensor | float = 0.0) -> Tensor:
         """Return the same motion as a field of y = [q, v]: [v, q̈], (*, 2n) -> (*, 2n)."""
         q, v = self._split(y, "[q, v]")
         return torch.cat((v, self.accelerations(q, v, tau)), -1)
 
-    def accelerations(self, q: Tensor, v: Tensor, tau: Tensor | None = None) -> Tensor:
-        """Return q̈ under the generalised forces ``tau``, (*, n): the derivative of v(q, p) along the motion."""
-        p = self.momentum(q, v)
-        force = self.force(q, p) if tau is None else self.force(q, p) + tau
-        return jvp(self.velocity, (q, p), (v, force))[1].to(q.dtype)  # jvp makes float64 of numbers in a single state
+    @abstractmethod
+    def accelerations(self, q: Tensor, v: Tensor, tau: Tensor | float = 0.0) -> Tensor:
+        """Return q̈ under the generalised forces ``tau``, (*, n)."""
 
+    @abstractmethod
     def inverse(self, q: Tensor, v: Tensor, a: Tensor) -> Tensor:
         """Return the generalised forces that cause the accelerations ``a``: dp/dt − ∂L/∂q, (*, n)."""
-        p, change = jvp(self.momentum, (q, v), (v, a))
-        return change.to(q.dtype) - self.force(q, p)
 
     def to_momenta(self, y: Tensor) -> Tensor:
         """Return [q, p] of [q, v], (*, 2n)."""
@@ -106,12 +106,12 @@ class MechanicalSystem(Known):
         tol = max(1e-12, 10 * torch.finfo(y0.dtype).eps)
         return odeint(self, y0, t, method="dopri8", rtol=tol, atol=tol)
 
-    def _split(self, y: Tensor, names: str = "[q, p]") -> tuple[Tensor, Tensor]:
+    def _split(self, y: State, names: str = "[q, p]") -> tuple[Tensor, Tensor]:
         first, second = halves(y, names, type(self).__name__)
         if first.shape[-1] != self.n:
             raise ValueError(
                 f"the state y = {names} of {type(self).__name__} must have 2n = {2 * self.n} numbers on its last axis, "
-                f"got the shape {tuple(y.shape)}"
+                f"got {2 * first.shape[-1]}"
             )
         return first, second
 
@@ -131,6 +131,18 @@ class Natural(MechanicalSystem):
     def lagrangian(self, q: Tensor, v: Tensor) -> Tensor:
         """Return L(q, v) = ½ v·Mv − V(q), (*)."""
         return (v * self.momentum(q, v)).sum(-1) / 2 - self.potential(q)
+
+    def accelerations(self, q: Tensor, v: Tensor, tau: Tensor | float = 0.0) -> Tensor:
+        """Return q̈ = M⁻¹(−∂H/∂q − Ṁv + τ), (*, n)."""
+        return self.velocity(q, self.force(q, self.momentum(q, v)) - self._mass_rate(q, v) + tau)
+
+    def inverse(self, q: Tensor, v: Tensor, a: Tensor) -> Tensor:
+        """Return τ = Ma + Ṁv + ∂H/∂q, (*, n)."""
+        return self.momentum(q, a) + self._mass_rate(q, v) - self.force(q, self.momentum(q, v))
+
+    def _mass_rate(self, q: Tensor, v: Tensor) -> Tensor | float:
+        """Return (dM/dt) v, (*, n): 0 where the mass matrix is constant."""
+        return 0.0
 
 
 class Linear(MechanicalSystem):
