@@ -12,6 +12,12 @@ class Features(nn.Module):
     Args:
         n: how many coordinates there are.
         angles: which of them are angles, by their indices; ``True`` for all.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Features
+        >>> Features(2, angles=[0])(torch.tensor([0.0, 3.0]))
+        tensor([1., 0., 3.])
     """
 
     def __init__(self, n: int, angles: Sequence[int] | bool = ()) -> None:
@@ -22,6 +28,9 @@ class Features(nn.Module):
         if len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(n)):
             raise ValueError(f"angles must be different indices of coordinates, 0 to {n - 1}, or True; got {angles!r}")
         self.n, self.angles = n, chosen
+        self._of_cos: Tensor
+        self._of_sin: Tensor
+        self._of_q: Tensor
         self.others = [i for i in range(n) if i not in chosen]
         self.size = 2 * len(chosen) + len(self.others)
         angle, other = torch.eye(n)[:, chosen], torch.eye(n)[:, self.others]

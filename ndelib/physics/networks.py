@@ -2,14 +2,16 @@
 
 The derivatives of a small network cost several times as much by automatic differentiation as by these few products of
 matrices, and training differentiates them once more. Forward mode carries derivatives along k directions from layer
-to layer; the gradient comes back through the layers, and its own derivatives along the k directions come with it.
+to layer; the gradient comes back through the layers, and meets them on the way.
 
 Source: Griewank & Walther, *Evaluating Derivatives* (2008), chapters 3 and 5.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +29,12 @@ def _tanh(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return h, slope, -2 * h * slope
 
 
+def _silu(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    s = z.sigmoid()
+    change = s * (1 - s)
+    return z * s, s + z * change, change * (2 + z * (1 - 2 * s))
+
+
 def _sin(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     h = z.sin()
     return h, z.cos(), -h
@@ -35,6 +43,7 @@ def _sin(z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 ACTIVATIONS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]] = {
     "softplus": _softplus,
     "tanh": _tanh,
+    "silu": _silu,
     "sin": _sin,
 }
 """φ(z), φ′(z) and φ″(z) by name."""
@@ -62,7 +71,7 @@ class Perceptron(nn.Module):
         outputs: its size behind it.
         width: units of a hidden layer.
         depth: how many hidden layers.
-        activation: ``"softplus"``, ``"tanh"`` or ``"sin"``.
+        activation: ``"softplus"``, ``"tanh"``, ``"silu"`` or ``"sin"``.
 
     Raises:
         ValueError: a size is below one, or the activation is unknown or has no second derivative.
@@ -85,7 +94,8 @@ class Perceptron(nn.Module):
         self.inputs, self.outputs = inputs, outputs
         self.activation = find_activation(activation, "Perceptron")
         sizes = [inputs, *[width] * depth, outputs]
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
+        self.layers: Sequence[Any] = layers  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, (*, outputs)."""
@@ -115,11 +125,11 @@ class Perceptron(nn.Module):
             g = (g * slope) @ layer.weight
         return g
 
-    def gradient_along(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the output, its gradient, and the derivatives of the gradient along k directions.
+    def second_order(self, x: Tensor, dx: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient, and the second derivatives along k directions, for one output.
 
-        For one output, (*, inputs) and (*, k, inputs) -> (*), (*, inputs) and (*, k, inputs). The last is the Hessian
-        times each direction; with all unit vectors it is the Hessian.
+        (*, inputs) and (*, k, inputs) -> (*, inputs) and (*, k, k): the Hessian between each two of the directions. A
+        layer bends by φ″ whatever moves its units, so it adds Σ φ″(z) ∂L/∂h (∂z/∂i)(∂z/∂j) over its units.
         """
         *hidden, last = self.layers
         known = []
@@ -127,11 +137,10 @@ class Perceptron(nn.Module):
             x, slope, bend = ACTIVATIONS[self.activation](layer(x))
             dz = dx @ layer.weight.mT
             dx = slope[..., None, :] * dz
-            known.append((slope, bend[..., None, :] * dz))
-        g, dg = last.weight.sum(0), None
-        for layer, (slope, dslope) in zip(reversed(hidden), reversed(known), strict=True):
-            change = g[..., None, :] * dslope
-            dg = (change if dg is None else change + slope[..., None, :] * dg) @ layer.weight
+            known.append((layer, slope, bend, dz))
+        g: Tensor = last.weight.sum(0)
+        parts = []
+        for layer, slope, bend, dz in reversed(known):
+            parts.append(((g * bend)[..., None, :] * dz) @ dz.mT)
             g = (g * slope) @ layer.weight
-        assert dg is not None
-        return last(x).sum(-1), g, dg
+        return g, torch.stack(parts).sum(0)

@@ -93,7 +93,7 @@ def along(f: Callable[[Tensor], Tensor], x: Tensor, dx: Tensor) -> Tensor:
     A pass back is linear in what it starts from; the pass back through it leads forward. (``torch.func.jvp`` does the
     same by forward mode, and takes seconds at its first use.)
     """
-    y, back = vjp(f, x)
-    _, forth = vjp(lambda w: back(w)[0], torch.zeros_like(y))
+    y, back = vjp(f, x)  # type: ignore[misc]
+    _, forth = vjp(lambda w: back(w)[0], torch.zeros_like(y))  # type: ignore[misc]
     change: Tensor = forth(dx)[0]
     return change

@@ -241,6 +241,14 @@ class TestStarts:
         alone, together = fit_initial_states(model, y[:1]), fit_initial_states(model, y)
         torch.testing.assert_close(alone, together[:1], rtol=1e-5, atol=1e-6)
 
+    def test_have_no_slope_above_the_tolerance_in_any_trajectory(self):
+        model = SRNN(cases.pendulum(), 0.1)
+        y = model.trajectory(cases.states(40, 2), 5).movedim(0, 1) + 0.1 * cases.states(40, 6, 2, seed=2)
+        found = fit_initial_states(model, y, tolerance=1e-3).requires_grad_()
+        each = model.errors(y, found).square().mean((1, 2))
+        (slope,) = torch.autograd.grad(each.sum(), found)
+        assert slope.abs().max() <= 1e-3
+
     def test_stay_within_bounds(self):
         model = SRNN(cases.pendulum(), 0.1)
         y = model.trajectory(torch.full((3, 2), 1.0), 20).movedim(0, 1)

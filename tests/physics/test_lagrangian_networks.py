@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.func import grad, jacrev, vmap
+from torch.func import functional_call, grad, jacrev, vmap
 
 from ndelib import odeint
 from ndelib.physics import (
@@ -51,7 +51,7 @@ class TrueLagrangian(nn.Module):
         return self.system.lagrangian(*x.chunk(2, -1))
 
 
-@pytest.mark.parametrize("activation", ["softplus", "tanh", "sin"])
+@pytest.mark.parametrize("activation", ["softplus", "tanh", "silu", "sin"])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_the_perceptrons_derivatives_are_autograds(activation, depth):
     net = make(Perceptron, 3, 2, 8, depth, activation=activation)
@@ -63,10 +63,9 @@ def test_the_perceptrons_derivatives_are_autograds(activation, depth):
     total = vmap(vmap(grad(lambda x: net(x).sum())))(x)
     hessian = vmap(vmap(jacrev(grad(lambda x: net(x).sum()))))(x)
     assert torch.allclose(net.gradient(x), total, atol=1e-13)
-    value, gradient, change = net.gradient_along(x, dx)
-    assert torch.allclose(value, net(x).sum(-1), atol=1e-13)
+    gradient, second = net.second_order(x, dx)
     assert torch.allclose(gradient, total, atol=1e-13)
-    assert torch.allclose(change, dx @ hessian, atol=1e-12)
+    assert torch.allclose(second, dx @ hessian @ dx.mT, atol=1e-12)
 
 
 def test_features_have_no_seam_and_the_right_derivatives():
@@ -142,6 +141,7 @@ def test_delans_equation_is_lagranges_equation_of_its_lagrangian(n, angles):
     assert torch.allclose(mass_matrix(model.lagrangian)(q, v), model.mass(q), rtol=1e-12, atol=1e-12)
     y = torch.cat((q, v), -1)
     assert torch.allclose(model.energy(y), energy_function(model.lagrangian)(q, v), rtol=1e-12, atol=1e-12)
+    assert torch.allclose(model.energy(y), model.kinetic(q, v) + model.potential(q), rtol=1e-12, atol=1e-12)
     assert torch.allclose(model(0.0, y, tau), torch.cat((v, a), -1), rtol=1e-9, atol=1e-9)
 
 
@@ -202,6 +202,25 @@ def test_seeds_train_at_once_and_learn(kind):
     assert torch.allclose(loss(alone, q, v, a, tau), last[1], rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", [LNN, DeLaN])
+def test_the_jacobian_of_every_sample_by_the_parameters(kind):
+    """What Levenberg and Marquardt's method takes: vmap over members of vmap over samples of jacrev."""
+    model = make(kind, 2, 4, angles=True)
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    two = {name: torch.stack((p, 2 * p)) for name, p in parameters.items()}
+    y = random(3, 4)
+
+    def one(parameters, y):
+        return functional_call(model, parameters, (0.0, y))
+
+    J = vmap(vmap(jacrev(one), in_dims=(None, 0)), in_dims=(0, None))(two, y)
+    h, name = 1e-6, "net.layers.0.bias"
+    shifted = [dict(parameters, **{name: parameters[name] + s * h * torch.eye(4, dtype=F64)[1]}) for s in (1, -1)]
+    slope = (one(shifted[0], y) - one(shifted[1], y)) / (2 * h)
+    assert J[name].shape == (2, 3, 4, 4)
+    assert torch.allclose(J[name][0, :, :, 1], slope, atol=1e-7)
+
+
 def test_single_precision_stays_single():
     y = torch.zeros(3, 4)
     for model in (LNN(2, angles=[0]), DeLaN(2, angles=[0])):
@@ -209,6 +228,15 @@ def test_single_precision_stays_single():
         assert model.energy(y).dtype == torch.float32
     a = random(3, 2).float()
     assert DeLaN(2).inverse(a, a, a).dtype == torch.float32
+
+
+def test_a_joint_without_a_motor_has_a_finite_loss():
+    model = make(DeLaN, 2, 8)
+    q, v, a, tau = random(4, 5, 2)
+    tau[:, 0] = 0.0
+    error = (model.inverse(q, v, a) - tau).square().mean(0)
+    wanted = (error[0] + error[1] / tau[:, 1].var(correction=0)) / 2
+    assert torch.allclose(model.loss(q, v, a, tau), wanted, rtol=1e-12)
 
 
 def piecewise():
@@ -220,7 +248,7 @@ BAD = [
     (lambda: LNN(2, net=piecewise()), ValueError, "'leakyrelu' of LNN has no second derivative"),
     (lambda: LNN(2, activation=nn.ReLU), ValueError, "no second derivative"),
     (lambda: DeLaN(2, activation="hardtanh"), ValueError, "DeLaN has no second derivative"),
-    (lambda: LNN(2, activation="gelu"), ValueError, "unknown: choose one of softplus, tanh, sin"),
+    (lambda: LNN(2, activation="gelu"), ValueError, "unknown: choose one of softplus, tanh, silu, sin"),
     (lambda: LNN(0), ValueError, "n, the number of coordinates.*got 0"),
     (lambda: LNN(2, angles=[2]), ValueError, r"angles must be.*0 to 1.*got \[2\]"),
     (lambda: LNN(2, angles=[1, 1]), ValueError, "angles must be different"),

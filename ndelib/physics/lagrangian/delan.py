@@ -29,7 +29,7 @@ class DeLaN(nn.Module):
         width: units of a hidden layer.
         depth: how many hidden layers.
         angles: which coordinates are angles, by index, or ``True`` for all: the network sees their cosine and sine.
-        activation: ``"softplus"``, ``"tanh"`` or ``"sin"``.
+        activation: ``"softplus"``, ``"tanh"``, ``"silu"`` or ``"sin"``.
         epsilon: added to the diagonal of 𝓛 behind its softplus: M's determinant is at least epsilon²ⁿ.
 
     Raises:
@@ -61,6 +61,7 @@ class DeLaN(nn.Module):
         find_activation(activation, "DeLaN")
         self.features = Features(n, angles)
         self.n, self.epsilon = n, epsilon
+        self._place: Tensor
         self.net = Perceptron(self.features.size, n * (n + 1) // 2 + 1, width, depth, activation)
         row, column = torch.tril_indices(n, n)
         order = torch.argsort((row != column).long(), stable=True)  # the diagonal first
@@ -79,7 +80,12 @@ class DeLaN(nn.Module):
 
     def potential(self, q: Tensor) -> Tensor:
         """Return V(q), (*), which data fix up to a constant."""
-        return self.net(self.features(q))[..., -1]
+        V: Tensor = self.net(self.features(q))[..., -1]
+        return V
+
+    def kinetic(self, q: Tensor, v: Tensor) -> Tensor:
+        """Return v·Mv/2, (*)."""
+        return _times(self.factor(q).mT, v).square().sum(-1) / 2
 
     def lagrangian(self, q: Tensor, v: Tensor) -> Tensor:
         """Return L(q, v), (*)."""
@@ -111,9 +117,9 @@ class DeLaN(nn.Module):
     accelerations = forward_dynamics
 
     def loss(self, q: Tensor, v: Tensor, a: Tensor, tau: Tensor) -> Tensor:
-        """Return the mean squared error of the torques, each in units of its variance in the data."""
-        variance = tau.flatten(0, -2).var(0)
-        return ((self.inverse(q, v, a) - tau).square() / variance).mean()
+        """Return the mean squared error of the torques, each in units of its variance in the data, if that is not 0."""
+        variance = tau.reshape(-1, self.n).var(0, correction=0)
+        return ((self.inverse(q, v, a) - tau).square() / torch.where(variance > 0, variance, 1.0)).mean()
 
     def forward(self, t: Any, y: Tensor, tau: Tensor | None = None) -> Tensor:
         """Return [v, a]; ``tau`` are torques, (*, n)."""

@@ -4,7 +4,7 @@ Source: Cranmer, Greydanus, Hoyer, Battaglia, Spergel & Ho, Lagrangian neural ne
 differential equations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,19 @@ from ndelib.physics.mechanics.euler_lagrange import accelerations, mass_matrix, 
 from ndelib.physics.networks import Perceptron, find_activation
 from ndelib.physics.states import halves
 
-STRAIGHT = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardsigmoid, nn.Hardshrink)
-STRAIGHT += (nn.Softshrink, nn.Threshold)
+STRAIGHT: tuple[type[nn.Module], ...] = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.RReLU,
+    nn.Hardtanh,
+    nn.Hardsigmoid,
+    nn.Hardshrink,
+    nn.Softshrink,
+    nn.Threshold,
+)
+"""Activations made of straight pieces."""
 
 
 class LNN(nn.Module):
@@ -31,9 +42,9 @@ class LNN(nn.Module):
         width: units of a hidden layer.
         depth: how many hidden layers.
         angles: which coordinates are angles, by index, or ``True`` for all: the network sees their cosine and sine.
-        activation: ``"softplus"``, ``"tanh"`` or ``"sin"``; one without a second derivative is refused.
-        inertia: what the term inertia |v|²/2 adds to every eigenvalue of M. At the start of training M is near it, and
-            as a part of L it costs no conservation law. 0 leaves the network alone.
+        activation: ``"tanh"``, ``"softplus"``, ``"silu"`` or ``"sin"``; one without a second derivative is refused.
+        inertia: what the term inertia |v|²/2 adds to every eigenvalue of M. At the start of training M is near it, as
+            for free particles; without it M may have any sign. As a part of L it costs no conservation law.
         net: a network of one's own in place of the perceptron, ``net(x)``, (*, f + n) -> (*, 1) or (*), with x the
             features and v side by side. Its derivatives are automatic, and take several times as long.
 
@@ -57,7 +68,7 @@ class LNN(nn.Module):
         depth: int = 2,
         *,
         angles: Sequence[int] | bool = (),
-        activation: str = "softplus",
+        activation: str = "tanh",
         inertia: float = 1.0,
         net: nn.Module | None = None,
     ) -> None:
@@ -68,7 +79,7 @@ class LNN(nn.Module):
         for module in () if net is None else net.modules():
             if isinstance(module, STRAIGHT):
                 find_activation(module, "LNN")
-        self.net = Perceptron(self.features.size + n, 1, width, depth, activation) if net is None else net
+        self.net: Any = Perceptron(self.features.size + n, 1, width, depth, activation) if net is None else net
 
     def lagrangian(self, q: Tensor, v: Tensor) -> Tensor:
         """Return L(q, v), (*)."""
@@ -106,7 +117,7 @@ class LNN(nn.Module):
         """Return the mean squared error of the accelerations, in units of the data's mean square."""
         return (self.accelerations(q, v, tau) - a).square().mean() / a.square().mean()
 
-    def forward(self, t: Any, y: Tensor, tau: Tensor | Callable[..., Tensor] | None = None) -> Tensor:
+    def forward(self, t: Any, y: Tensor, tau: Tensor | None = None) -> Tensor:
         """Return [v, q̈]; ``tau`` are generalised forces, (*, n)."""
         q, v = self._split(y)
         return torch.cat((v, self.accelerations(q, v, tau)), -1)
@@ -118,9 +129,9 @@ class LNN(nn.Module):
         along_q = torch.cat(((v[..., None, :] @ J), torch.zeros_like(v)[..., None, :]), -1)
         unit = torch.eye(f + n, dtype=q.dtype, device=q.device)[f:].expand(*q.shape[:-1], n, f + n)
         x, dx = torch.cat((self.features(q), v), -1), torch.cat((along_q, unit), -2)
-        _, gradient, change = self.net.gradient_along(x, dx)
-        M = change[..., 1:, f:] + self.inertia * torch.eye(n, dtype=q.dtype, device=q.device)
-        return M, (J @ gradient[..., :f, None])[..., 0] - change[..., 0, f:]
+        gradient, second = self.net.second_order(x, dx)
+        M = second[..., 1:, 1:] + self.inertia * torch.eye(n, dtype=q.dtype, device=q.device)
+        return M, (J @ gradient[..., :f, None])[..., 0] - second[..., 0, 1:]
 
     def _split(self, y: Tensor) -> tuple[Tensor, Tensor]:
         q, v = halves(y, "[q, v]", f"LNN({self.n})")

@@ -87,7 +87,7 @@ def conjugate(L: Function, q: Tensor, p: Tensor, start: Tensor | None = None) ->
 
 def _newton(L: Function, q: Tensor, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step of Newton's method, and what ∂L/∂v lacks to p."""
-    slope, back = vjp(grad(lambda v: L(q, v).sum()), v)
+    slope, back = vjp(grad(lambda v: L(q, v).sum()), v)  # type: ignore[misc]
     (M,) = vmap(back)(columns(v))
     M, miss = M.movedim(0, -2), p - slope
     return solve_masses(M, miss, q, v), miss

@@ -6,14 +6,14 @@ Modeling and Control* (2020), section 6.4 (the arm).
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ndelib.physics.systems.system import Natural, Parameter
 
-Entries = tuple[Parameter, Parameter, Parameter]
+Entries = tuple[Any, Any, Any]
 """M₁₁, M₁₂ and M₂₂ of a symmetric matrix."""
 
 
