@@ -23,6 +23,7 @@ FLOORS = {
         {"solvers", "progress"},
         {"adjoints", "dynamics"},
         {"models", "discovery", "physics", "meanfield", "ensembles"},
+        {"least_squares"},
         {"training", "plotting", "claims", "datasets"},
         {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
     ],
