@@ -6,9 +6,9 @@ Source: DiPietro, Xiong & Zhu, Sparse symplectically integrated neural networks,
 import torch
 from torch import Tensor
 
+from ndelib.physics.hamiltonian.checks import check_positive
 from ndelib.physics.hamiltonian.energies import SeparableEnergy
 from ndelib.physics.hamiltonian.networks import HNN
-from ndelib.physics.hamiltonian.states import check_positive
 from ndelib.physics.hamiltonian.steppers import FieldStepper
 from ndelib.physics.hamiltonian.terms import SparseEnergy, Terms
 
@@ -61,7 +61,7 @@ class SSINN(FieldStepper):
             )
         energy = SeparableEnergy(SparseEnergy(kinetic, spread), SparseEnergy(potential, spread))
         super().__init__(HNN(energy), h, method, substeps)
-        self.size = 2 * kinetic.n
+        self.size = self.field.size = 2 * kinetic.n  # type: ignore[attr-defined]
 
     @property
     def parts(self) -> tuple[SparseEnergy, SparseEnergy]:

@@ -68,7 +68,7 @@ def costates(f: Step, l: Cost, Phi: Callable[[Tensor], Tensor], x: Tensor, u: Te
     """
     if len(x) != len(u) + 1:
         raise ValueError(
-            f"x must hold one state more than u has controls, got {len(x)} and {len(u)}: use rollout(f, x0, u)"
+            f"x must be one longer than u, as rollout(f, x0, u) is; got {len(x)} states, {len(u)} controls"
         )
 
     def H(x: Tensor, lam: Tensor, u: Tensor) -> Tensor:
@@ -146,7 +146,14 @@ def shooting(
         size = float(residual.abs().max())
         if size <= tol:
             return p0, y.detach()
-        step, factor = torch.linalg.lstsq(J, -residual[:, None]).solution[:, 0], 1.0
+        step, failed = torch.linalg.solve_ex(J, -residual)
+        if int(failed) or not bool(step.isfinite().all()):
+            raise ShootingFailed(
+                f"shooting cannot mend p0 = {[round(x, 4) for x in p0.tolist()]}: the derivative of end(q, p) by p0 "
+                f"({n} × {n}) has no inverse there, so its numbers do not determine p0. Change end, or give another p0",
+                residual=size,
+            )
+        factor = 1.0
         while factor > 1e-6 and not float(miss(p0 + factor * step)[0].norm()) < float(residual.norm()):
             factor /= 2
         p0 = p0 + factor * step
