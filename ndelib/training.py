@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from ndelib.ensembles import Ensemble
+from ndelib.lbfgs import polish
+from ndelib.least_squares import fit_least_squares
+from ndelib.progress import progress_bar
 
 __all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "fit_least_squares", "polish", "supervised"]
 
