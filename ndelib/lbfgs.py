@@ -17,6 +17,7 @@ from ndelib.solvers.errors import SolverError
 
 DECREASE = 1e-4  # of Armijo's condition
 MAX_TRIALS = 20
+STILL = 1e-9, 5  # the end: the loss of no member has fallen by this part in so many steps
 
 
 def polish(
@@ -38,7 +39,7 @@ def polish(
         model: a module. For an :class:`Ensemble` every member is trained as if it were alone.
         loss: ``loss(model, *data)``, a scalar. For an ensemble that of a member, without ``each``.
         data: a tensor, or several.
-        steps: how many steps at most. It ends before if no direction leads down any more.
+        steps: how many steps at most. It ends before where the loss does not fall any more.
         memory: how many former steps the direction is made of.
         progress: whether to show a bar.
 
@@ -65,10 +66,9 @@ def polish(
     x = objective.get()
     f, g = objective(x)
     if not bool(f.isfinite().all()):
-        raise ValueError(
-            f"the loss is {f.tolist()} before the first step: train with fit first, or look for NaN"
-        )
+        raise ValueError(f"the loss is {f.tolist()} before the first step: train with fit first, or look for NaN")
     history, pairs = [f.sum().item()], list[tuple[Tensor, Tensor, Tensor]]()
+    recent = [f]
     with progress_bar(steps, progress) as bar:
         for _ in range(steps):
             d = _direction(g, pairs)
@@ -87,6 +87,9 @@ def polish(
             del pairs[:-memory]
             x, f, g = x1, f1, g1
             history.append(f.sum().item())
+            recent.append(f)
+            if len(recent) > STILL[1] and bool((recent.pop(0) - f <= STILL[0] * f).all()):
+                break
             bar.update()
             bar.set_postfix(loss=f"{history[-1]:.3g}", refresh=False)
     objective.set(x)

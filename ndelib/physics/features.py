@@ -12,6 +12,12 @@ class Features(nn.Module):
     Args:
         n: how many coordinates there are.
         angles: which of them are angles, by their indices; ``True`` for all.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Features
+        >>> Features(2, angles=[0])(torch.tensor([0.0, 3.0]))
+        tensor([1., 0., 3.])
     """
 
     def __init__(self, n: int, angles: Sequence[int] | bool = ()) -> None:

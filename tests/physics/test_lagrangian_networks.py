@@ -141,6 +141,7 @@ def test_delans_equation_is_lagranges_equation_of_its_lagrangian(n, angles):
     assert torch.allclose(mass_matrix(model.lagrangian)(q, v), model.mass(q), rtol=1e-12, atol=1e-12)
     y = torch.cat((q, v), -1)
     assert torch.allclose(model.energy(y), energy_function(model.lagrangian)(q, v), rtol=1e-12, atol=1e-12)
+    assert torch.allclose(model.energy(y), model.kinetic(q, v) + model.potential(q), rtol=1e-12, atol=1e-12)
     assert torch.allclose(model(0.0, y, tau), torch.cat((v, a), -1), rtol=1e-9, atol=1e-9)
 
 

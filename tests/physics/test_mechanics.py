@@ -255,12 +255,13 @@ def test_the_action_is_stationary_at_the_true_path_and_only_there():
     assert abs(change(wrong, 1e-2) - change(wrong, -1e-2)) / 2e-2 > 0.1
 
 
-def test_the_action_is_of_second_order_and_batched():
+@pytest.mark.parametrize("rule", ["midpoint", "trapezoid"])
+def test_the_action_is_of_second_order_and_batched(rule):
     def error(N):
         t = torch.linspace(0, 1, N + 1, dtype=F64)
         path = torch.stack((t.sin(), t**3), -1)[:, None, :].expand(-1, 4, -1)
         exact = (0.5 + math.sin(2) / 4) / 2 + 9 / 10 - (0.5 - math.sin(2) / 4) / 2
-        value = action(lambda q, v: v.square().sum(-1) / 2 - q[..., 0] ** 2 / 2, path, t)
+        value = action(lambda q, v: v.square().sum(-1) / 2 - q[..., 0] ** 2 / 2, path, t, rule)
         assert value.shape == (4,)
         return abs(value[0].item() - exact)
 

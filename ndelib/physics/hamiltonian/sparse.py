@@ -95,11 +95,12 @@ class SSINN(FieldStepper):
 
     @torch.no_grad()
     def set_coefficients(self, values: dict[str, float]) -> None:
-        """Set coefficients by name, and all others to zero: to compare with a known energy, or to begin at one."""
+        """Set coefficients by name and all others to zero, pruned ones too: to compare with a known energy, say."""
         left = dict(values)
         for part, symbol in zip(self.parts, "pq", strict=True):
             row = [left.pop(name, 0.0) for name in part.terms.names(symbol)]
             part.raw.copy_(torch.as_tensor(row).to(part.raw))
+            part.kept.fill_(1.0)
         if left:
             raise ValueError(f"no term is called {', '.join(map(repr, left))}; the terms are {list(self.coefficients)}")
 

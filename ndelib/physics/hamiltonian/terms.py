@@ -242,7 +242,6 @@ class SparseEnergy(nn.Module):
     def prune(self, threshold: float) -> None:
         """Set coefficients below ``threshold`` in modulus to zero, for good."""
         self.kept.mul_((self.coefficients.abs() >= threshold).to(self.kept))
-        self.raw.mul_(self.kept)
 
 
 def _product(powers: Sequence[int]) -> str:

@@ -83,6 +83,10 @@ class DeLaN(nn.Module):
         V: Tensor = self.net(self.features(q))[..., -1]
         return V
 
+    def kinetic(self, q: Tensor, v: Tensor) -> Tensor:
+        """Return v·Mv/2, (*)."""
+        return _times(self.factor(q).mT, v).square().sum(-1) / 2
+
     def lagrangian(self, q: Tensor, v: Tensor) -> Tensor:
         """Return L(q, v), (*)."""
         out = self.net(self.features(q))

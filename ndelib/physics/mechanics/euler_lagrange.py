@@ -67,12 +67,29 @@ def momentum(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def mass_matrix(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the mass matrix M = ∂²L/∂v∂v as a function of (q, v), (*, n, n)."""
+    """Return the mass matrix M = ∂²L/∂v∂v as a function of (q, v), (*, n, n).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Kepler, mass_matrix
+        >>> M = mass_matrix(Kepler().lagrangian)
+        >>> M(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
     return lambda q, v: _equation(L, q, v)[0]
 
 
 def energy_function(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the energy p·v − L as a function of (q, v), (*): conserved where L does not depend on time."""
+    """Return the energy p·v − L as a function of (q, v), (*): conserved where L does not depend on time.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import energy_function
+        >>> E = energy_function(lambda q, v: (v**2 - q**2).sum(-1) / 2)
+        >>> E(torch.tensor([3.0]), torch.tensor([4.0]))
+        tensor(12.5000)
+    """
     return lambda q, v: (momentum(L)(q, v) * v).sum(-1) - L(q, v)
 
 
@@ -87,6 +104,14 @@ def accelerations(L: Lagrangian, q: Tensor, v: Tensor, forces: Tensor | None = N
 
     Raises:
         SingularMassMatrix: M has no inverse at one of the states: L is not strictly convex (or concave) in v there.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import accelerations
+        >>> L = lambda q, v: (v**2 - q**2).sum(-1) / 2
+        >>> q, v = torch.tensor([3.0]), torch.tensor([4.0])
+        >>> accelerations(L, q, v), accelerations(L, q, v, forces=-0.5 * v)
+        (tensor([-3.]), tensor([-5.]))
     """
     M, rest = _equation(L, q, v)
     return solve_masses(M, rest if forces is None else rest + forces, q, v)
@@ -100,6 +125,8 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
     wrong = values((failed != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1)))  # NaN is wrong, too
     if wrong.any():
         _complain(M, q, v, wrong)
+    if M.shape[-1] == 1:
+        return right / M[..., 0]
     solution: Tensor = torch.linalg.solve(M, right[..., None])[..., 0]
     return solution
 

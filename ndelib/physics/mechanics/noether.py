@@ -48,7 +48,18 @@ def noether(L: Lagrangian, generator: Generator, boundary: Callable[[Tensor], Te
 
 
 def variation(L: Lagrangian, generator: Generator, boundary: Callable[[Tensor], Tensor] | None = None) -> Function:
-    """Return dL/dε − dF/dt of q ↦ q + εξ(q), v ↦ v + ε(∂ξ/∂q)v, as a function of (q, v), (*): zero for a symmetry."""
+    """Return dL/dε − dF/dt of q ↦ q + εξ(q), v ↦ v + ε(∂ξ/∂q)v, as a function of (q, v), (*): zero for a symmetry.
+
+    The arguments are those of :func:`noether`.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Kepler, variation
+        >>> turn = lambda q: torch.stack((-q[..., 1], q[..., 0]), -1)
+        >>> change = variation(Kepler().lagrangian, turn)
+        >>> change(torch.tensor([3.0, 4.0]), torch.tensor([0.5, 0.25]))
+        tensor(0.)
+    """
 
     def change(q: Tensor, v: Tensor) -> Tensor:
         force, p = grad(lambda q, v: L(q, v).sum(), argnums=(0, 1))(q, v)

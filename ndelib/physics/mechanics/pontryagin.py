@@ -26,7 +26,16 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 def rollout(f: Step, x0: Tensor, u: Tensor) -> Tensor:
-    """Return the states x₀, …, x_N of xₖ₊₁ = f(xₖ, uₖ): (*, d) and (N, *, m) -> (N + 1, *, d)."""
+    """Return the states x₀, …, x_N of xₖ₊₁ = f(xₖ, uₖ): (*, d) and (N, *, m) -> (N + 1, *, d).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import rollout
+        >>> rollout(lambda x, u: x + u, torch.tensor([1.0]), torch.ones(2, 1))
+        tensor([[1.],
+                [2.],
+                [3.]])
+    """
     x = [x0]
     for control in u:
         x.append(f(x[-1], control))
@@ -34,7 +43,16 @@ def rollout(f: Step, x0: Tensor, u: Tensor) -> Tensor:
 
 
 def total_cost(f: Step, l: Cost, Phi: Callable[[Tensor], Tensor], x0: Tensor, u: Tensor) -> Tensor:  # noqa: E741
-    """Return Σ l(xₖ, uₖ) + Φ(x_N) of the controls u, (N, *, m) -> (*)."""
+    """Return Σ l(xₖ, uₖ) + Φ(x_N) of the controls u, (N, *, m) -> (*).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import total_cost
+        >>> f, l = lambda x, u: x + u, lambda x, u: (u**2).sum(-1)
+        >>> Phi = lambda x: (x**2).sum(-1)
+        >>> total_cost(f, l, Phi, torch.tensor([1.0]), -torch.ones(2, 1))
+        tensor(3.)
+    """
     x = rollout(f, x0, u)
     return l(x[:-1], u).sum(0) + Phi(x[-1])
 
