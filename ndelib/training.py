@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from ndelib.ensembles import Ensemble
+from ndelib.lbfgs import polish
 from ndelib.progress import progress_bar
 
-__all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "supervised"]
+__all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "polish", "supervised"]
 
 Data = Tensor | Sequence[Tensor]
 Loss = Callable[..., Tensor]

@@ -23,6 +23,7 @@ FLOORS = {
         {"solvers", "progress"},
         {"adjoints", "dynamics"},
         {"models", "discovery", "physics", "meanfield", "ensembles"},
+        {"lbfgs"},
         {"training", "plotting", "claims", "datasets"},
         {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
     ],
@@ -54,7 +55,7 @@ FLOORS = {
         {"sindy", "symbolic", "forecasting"},
     ],
     "ndelib.physics": [
-        {"states", "networks"},
+        {"states", "networks", "features"},
         {"mechanics"},
         {"systems"},
         {"lagrangian", "hamiltonian"},

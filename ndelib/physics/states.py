@@ -1,17 +1,27 @@
 """States of mechanics, (*, 2n): positions and momenta side by side, [q, p], or positions and velocities, [q, q̇]."""
 
 import math
+from collections.abc import Callable
+from typing import overload
 
 import torch
 from torch import Tensor
+from torch.func import vjp
+
+State = Tensor | tuple[Tensor, Tensor]
+"""[q, p], (*, 2n), or the pair (q, p), each (*, n): the form that methods with ``split`` need, such as leapfrog."""
 
 
-def halves(y: Tensor, names: str = "[q, p]", owner: str = "the field") -> tuple[Tensor, Tensor]:
+def halves(y: State, names: str = "[q, p]", owner: str = "the field") -> tuple[Tensor, Tensor]:
     """Split a state (*, 2n) into its two halves, each (*, n), with an error that names what is wrong.
+
+    A pair (q, p) is taken as it is.
 
     Raises:
         TypeError, ValueError: y is no floating-point tensor, or its last axis is no even number.
     """
+    if isinstance(y, tuple) and len(y) == 2:
+        return y
     if not isinstance(y, Tensor):
         raise TypeError(f"the state y = {names} of {owner} must be a tensor, (*, 2n), got {type(y).__name__}")
     if not y.is_floating_point():
@@ -24,6 +34,15 @@ def halves(y: Tensor, names: str = "[q, p]", owner: str = "the field") -> tuple[
         )
     n = y.shape[-1] // 2
     return y[..., :n], y[..., n:]
+
+
+@overload
+def join(first: Tensor, second: Tensor, like: Tensor) -> Tensor: ...
+@overload
+def join(first: Tensor, second: Tensor, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]: ...
+def join(first: Tensor, second: Tensor, like: State) -> State:
+    """Put two halves together as ``like`` has them: in a tensor (*, 2n), or as a pair."""
+    return (first, second) if isinstance(like, tuple) else torch.cat((first, second), -1)
 
 
 def check_unwrapped(q: Tensor, names: str = "q") -> None:
@@ -66,3 +85,15 @@ def columns(like: Tensor) -> Tensor:
     n = like.shape[-1]
     unit = torch.eye(n, dtype=like.dtype, device=like.device)
     return unit.reshape(n, *[1] * (like.ndim - 1), n).expand(n, *like.shape)
+
+
+def along(f: Callable[[Tensor], Tensor], x: Tensor, dx: Tensor) -> Tensor:
+    """Return the derivative of ``f`` at x in the direction dx, of the shape of f(x), by two passes backward.
+
+    A pass back is linear in what it starts from; the pass back through it leads forward. (``torch.func.jvp`` does the
+    same by forward mode, and takes seconds at its first use.)
+    """
+    y, back = vjp(f, x)  # type: ignore[misc]
+    _, forth = vjp(lambda w: back(w)[0], torch.zeros_like(y))  # type: ignore[misc]
+    change: Tensor = forth(dx)[0]
+    return change

@@ -18,6 +18,12 @@ QUERIES = {
     "BrownianMotion": "chapters/16_sdes.html",
     "Stratonovich": "chapters/16_sdes.html",
     "Fokker–Planck": "chapters/16_sdes.html",
+    "augmented": "chapters/09_topology.html",
+    "multiple shooting": "chapters/12_learning_vector_fields.html",
+    "universal differential equation": "chapters/13_pinns_and_udes.html",
+    "threshold": "chapters/14_sindy.html",
+    "limit cycle": "chapters/05_bifurcations.html",
+    "MultipleShooting": "api/models.html",
 }
 
 

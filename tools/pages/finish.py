@@ -16,6 +16,7 @@ from pathlib import Path
 from fontTools import subset
 
 from tools.pages.rules import leave_out_rules, words_of
+from tools.pages.search import rank_by_occurrence
 
 LARGE_SHEETS = ("styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css")
 PICTURES = "_images"
@@ -83,6 +84,7 @@ def finish(site: Path) -> None:
     _mend_style_of_proofs(site / "_static" / "proof.css")
     _leave_out_icons(site / "_static", icons)
     words = words_of(site)
+    rank_by_occurrence(site)
     for name in LARGE_SHEETS:
         leave_out_rules(site / "_static" / name, words)
 

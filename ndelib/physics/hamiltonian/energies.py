@@ -1,32 +1,20 @@
-"""Energies: scalar functions of a state, and their gradients, written by hand where that is faster.
-
-The gradient of a perceptron is its forward pass and one pass back through the same matrices. Written out, it is an
-ordinary forward computation: one backward pass through it trains a loss on the gradient, under ``torch.func`` too.
+"""Energies: scalar functions of a state, and their gradients.
 
 Source: Greydanus, Dzamba & Yosinski, Hamiltonian neural networks, NeurIPS 2019.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ndelib.physics.hamiltonian.states import check_count, check_state, join, split
+from ndelib.physics.features import Features
+from ndelib.physics.hamiltonian.checks import check_count, join
+from ndelib.physics.networks import Perceptron, find_activation
+from ndelib.physics.states import halves
 
 Energy = Callable[[Tensor], Tensor]
 """A scalar function of a state, (*, d) -> (*)."""
-
-JUMPING = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Hardtanh, nn.Hardsigmoid, nn.Threshold)
-JUMPING += (nn.Softshrink, nn.Hardshrink, nn.Hardswish)
-
-# what the gradient needs of an activation: its slope, from the input z and the output a
-SLOPES: dict[type, Callable[[Tensor, Tensor], Tensor]] = {
-    nn.Sigmoid: lambda z, a: a * (1 - a),
-    nn.Softplus: lambda z, a: torch.sigmoid(z),
-    nn.SiLU: lambda z, a: (s := torch.sigmoid(z)) + a * (1 - s),
-}
 
 
 def gradient(energy: Energy, y: Tensor) -> Tensor:
@@ -62,31 +50,19 @@ def gradient(energy: Energy, y: Tensor) -> Tensor:
     return result
 
 
-def multilayer(inputs: int, outputs: int, width: int, depth: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Return a network of ``depth`` hidden layers of ``width`` units, (*, inputs) -> (*, outputs)."""
-    for name, size in (("inputs", inputs), ("outputs", outputs), ("width", width), ("depth", depth)):
-        check_count(size, name, "a size of the network")
-    layers: list[nn.Module] = []
-    for before, after in pairwise([inputs, *[width] * depth, outputs]):
-        layers += [nn.Linear(before, after), activation()]
-    return nn.Sequential(*layers[:-1])
-
-
 class EnergyNetwork(nn.Module):
-    """A perceptron with one output as an energy, (*, inputs) -> (*), with its gradient.
-
-    The gradient is written by hand for ``Tanh``, ``Sigmoid``, ``Softplus`` and ``SiLU``, and left to ``torch.func``
-    for other activations. The last layer has no bias: no force depends on it.
+    """A perceptron with one output as an energy, (*, inputs) -> (*), with its gradient by hand.
 
     Args:
         inputs: the size of the last axis: 2n for an energy of [q, p], n for one of q or of p alone.
         width: units of a hidden layer.
         depth: how many hidden layers.
-        activation: makes what follows a hidden layer. It must have a continuous derivative, because the field is one.
-        angles: components that are angles. The network sees their cosines and sines, so its energy is periodic.
+        activation: ``"tanh"``, ``"softplus"`` or ``"sin"``. The field is the energy's derivative, so one with kinks, as
+            ReLU, would make the field jump.
+        angles: which inputs are angles, by index. The network sees their cosines and sines, so the energy is periodic.
 
     Raises:
-        ValueError: a size is below one, an angle is no component, or the activation has a kink, as ``ReLU`` does.
+        ValueError: a size is below one, an angle is no input, or the activation is unknown or has kinks.
 
     Example:
         >>> import torch
@@ -102,71 +78,36 @@ class EnergyNetwork(nn.Module):
         inputs: int,
         width: int = 64,
         depth: int = 2,
-        activation: Callable[[], nn.Module] = nn.Tanh,
-        angles: Sequence[int] = (),
+        activation: str = "tanh",
+        angles: Sequence[int] | bool = (),
     ) -> None:
         super().__init__()
-        self.inputs, self.angles = check_count(inputs, "inputs", "the size of the state"), tuple(angles)
-        if len(set(self.angles)) < len(self.angles) or not all(0 <= i < inputs for i in self.angles):
-            raise ValueError(f"angles must be different components, 0 … {inputs - 1}, got {self.angles}")
-        made = activation()
-        if isinstance(made, JUMPING):
-            raise ValueError(
-                f"activation {type(made).__name__} has a kink: the derivative of the energy would jump, and the field "
-                "with it. Take one with a continuous derivative: torch.nn.Tanh, torch.nn.Softplus or torch.nn.SiLU"
-            )
-        self.straight = [i for i in range(inputs) if i not in self.angles]
-        self.net = multilayer(inputs + len(self.angles), 1, width, depth, activation)
-        last = nn.Linear(width, 1, bias=False)
-        self.net[-1] = last
-        self.by_hand = type(made) is nn.Tanh or type(made) in SLOPES
-        if isinstance(made, nn.Softplus) and (made.beta, made.threshold) != (1, 20):
-            self.by_hand = False
+        for name, size in (("inputs", inputs), ("width", width), ("depth", depth)):
+            check_count(size, name, "a size of the network")
+        self.inputs = inputs
+        self.features = Features(inputs, angles)
+        self.net = Perceptron(self.features.size, 1, width, depth, find_activation(activation, "EnergyNetwork"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the energy, (*)."""
-        value: Tensor = self.net(self._seen(x)).squeeze(-1)
+        value: Tensor = self.net(self._seen(x))[..., 0]
         return value
 
     def gradient(self, x: Tensor) -> Tensor:
         """Return its gradient, (*, inputs)."""
-        if not self.by_hand:
-            result: Tensor = torch.func.grad(lambda x: self(x).sum())(x)
-            return result
-        seen = self._seen(x)
-        g = self._gradient_of_net(seen)
-        if not self.angles:
+        g = self.net.gradient(self._seen(x))
+        if not self.features.angles:
             return g
-        k, m = len(self.straight), len(self.angles)
-        cos, sin = seen[..., k : k + m], seen[..., k + m :]
-        turned = cos * g[..., k + m :] - sin * g[..., k : k + m]
-        columns = dict(zip((*self.straight, *self.angles), (*g[..., :k].unbind(-1), *turned.unbind(-1)), strict=True))
-        return torch.stack([columns[i] for i in range(self.inputs)], -1)
+        result: Tensor = (self.features.jacobian(x) @ g[..., None])[..., 0]
+        return result
 
     def _seen(self, x: Tensor) -> Tensor:
-        """Return what the network sees: straight components, cosines, sines."""
+        """Return what the network sees, (*, inputs) -> (*, f)."""
         if not isinstance(x, Tensor) or x.shape[-1:] != (self.inputs,):
             what = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"EnergyNetwork({self.inputs}) takes states (*, {self.inputs}), got {what}")
-        if not self.angles:
-            return x
-        turned = x[..., list(self.angles)]
-        return torch.cat([x[..., self.straight], turned.cos(), turned.sin()], -1)
-
-    def _gradient_of_net(self, a: Tensor) -> Tensor:
-        layers = list(self.net)
-        linear: list[Any] = layers[::2]
-        z, tape = a, []
-        for layer, activation in zip(linear, layers[1::2], strict=False):
-            z = layer(a)
-            a = activation(z)
-            tape.append((layer, type(activation), z, a))
-        g = linear[-1].weight[0].expand_as(a)
-        for layer, kind, z, a in reversed(tape):
-            # tanh_backward(g, a) = g (1 − a²) in one kernel
-            g = torch.ops.aten.tanh_backward(g, a) if kind is nn.Tanh else g * SLOPES[kind](z, a)
-            g = g @ layer.weight
-        return g
+        seen: Tensor = self.features(x) if self.features.angles else x
+        return seen
 
 
 class SeparableEnergy(nn.Module):
@@ -199,14 +140,12 @@ class SeparableEnergy(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """Return the energy of [q, p], (*)."""
-        check_state(y)
-        q, p = split(y)
+        q, p = halves(y, "[q, p]", "SeparableEnergy")
         return self.kinetic(p) + self.potential(q)
 
     def gradient(self, y: Tensor) -> Tensor:
         """Return [∂H/∂q, ∂H/∂p], (*, 2n)."""
-        check_state(y)
-        q, p = split(y)
+        q, p = halves(y, "[q, p]", "SeparableEnergy")
         return join((gradient(self.potential, q), gradient(self.kinetic, p)))
 
     @property

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ndelib.physics.hamiltonian.energies import Energy, gradient, multilayer
-from ndelib.physics.hamiltonian.states import check_count, check_state, join, split
+from ndelib.physics.hamiltonian.checks import check_count, check_state, join
+from ndelib.physics.hamiltonian.energies import Energy, gradient
+from ndelib.physics.networks import Perceptron, find_activation
+from ndelib.physics.states import halves
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -30,13 +32,13 @@ class PhaseSpaceField(nn.Module):
     def forward(self, t: Any, y: Any) -> Any:
         """Return dy/dt, (*, 2n); of a pair (q, p) the pair (dq/dt, dp/dt). ``t`` plays no part."""
         if isinstance(y, (tuple, list)):
-            return split(self.forward(t, join(y)))
-        check_state(y, size=self.size)
+            return halves(self.forward(t, join(y)))
+        check_state(y, self.size, type(self).__name__)
         return self.slope(y)
 
     def loss(self, y: Tensor, dydt: Tensor) -> Tensor:
         """Return the mean square of field − ``dydt`` over all states: both (*, 2n)."""
-        check_state(y, size=self.size)
+        check_state(y, self.size, type(self).__name__)
         if not isinstance(dydt, Tensor) or dydt.shape != y.shape:
             what = tuple(dydt.shape) if isinstance(dydt, Tensor) else type(dydt).__name__
             raise ValueError(f"dydt must have the shape of y, {tuple(y.shape)}: [dq/dt, dp/dt] there; got {what}")
@@ -45,7 +47,7 @@ class PhaseSpaceField(nn.Module):
 
 def rotated(slope: Tensor) -> Tensor:
     """Return Ω∇H = [∂H/∂p, −∂H/∂q] of the gradient [∂H/∂q, ∂H/∂p], (*, 2n)."""
-    dq, dp = split(slope)
+    dq, dp = halves(slope)
     return torch.cat([dp, -dq], -1)
 
 
@@ -92,7 +94,7 @@ class HNN(PhaseSpaceField):
 
     def energy(self, y: Tensor) -> Tensor:
         """Return the energy, (*): of the training data's, up to a constant."""
-        check_state(y, size=self.size)
+        check_state(y, self.size, type(self).__name__)
         return self._energy(y)
 
     @property
@@ -156,7 +158,7 @@ class Baseline(PhaseSpaceField):
 
     Args:
         size: 2n, the size of the state.
-        width, depth, activation: the network: hidden units, hidden layers, what follows them.
+        width, depth, activation: the network, as for :class:`EnergyNetwork`.
 
     Example:
         >>> import torch
@@ -165,14 +167,12 @@ class Baseline(PhaseSpaceField):
         torch.Size([7, 4])
     """
 
-    def __init__(
-        self, size: int, width: int = 64, depth: int = 2, activation: Callable[[], nn.Module] = nn.Tanh
-    ) -> None:
+    def __init__(self, size: int, width: int = 64, depth: int = 2, activation: str = "tanh") -> None:
         super().__init__()
         self.size = check_count(size, "size", "that of a state [q, p]")
         if size % 2:
             raise ValueError(f"size must be that of a state [q, p], 2n, an even number; got {size}")
-        self.net = multilayer(size, size, width, depth, activation)
+        self.net = Perceptron(size, size, width, depth, find_activation(activation, "Baseline"))
 
     def slope(self, y: Tensor) -> Tensor:
         """Return net(y), (*, 2n)."""
@@ -204,7 +204,7 @@ class SeparableField(PhaseSpaceField):
 
     def slope(self, y: Tensor) -> Tensor:
         """Return [velocity(p), force(q)], (*, 2n)."""
-        q, p = split(y)
+        q, p = halves(y)
         return join((self.velocity(p), self.force(q)))
 
     @property

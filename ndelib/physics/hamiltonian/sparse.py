@@ -6,9 +6,9 @@ Source: DiPietro, Xiong & Zhu, Sparse symplectically integrated neural networks,
 import torch
 from torch import Tensor
 
+from ndelib.physics.hamiltonian.checks import check_positive
 from ndelib.physics.hamiltonian.energies import SeparableEnergy
 from ndelib.physics.hamiltonian.networks import HNN
-from ndelib.physics.hamiltonian.states import check_positive
 from ndelib.physics.hamiltonian.steppers import FieldStepper
 from ndelib.physics.hamiltonian.terms import SparseEnergy, Terms
 
@@ -61,7 +61,7 @@ class SSINN(FieldStepper):
             )
         energy = SeparableEnergy(SparseEnergy(kinetic, spread), SparseEnergy(potential, spread))
         super().__init__(HNN(energy), h, method, substeps)
-        self.size = 2 * kinetic.n
+        self.size = self.field.size = 2 * kinetic.n  # type: ignore[attr-defined]
 
     @property
     def parts(self) -> tuple[SparseEnergy, SparseEnergy]:
@@ -95,11 +95,12 @@ class SSINN(FieldStepper):
 
     @torch.no_grad()
     def set_coefficients(self, values: dict[str, float]) -> None:
-        """Set coefficients by name, and all others to zero: to compare with a known energy, or to begin at one."""
+        """Set coefficients by name and all others to zero, pruned ones too: to compare with a known energy, say."""
         left = dict(values)
         for part, symbol in zip(self.parts, "pq", strict=True):
             row = [left.pop(name, 0.0) for name in part.terms.names(symbol)]
             part.raw.copy_(torch.as_tensor(row).to(part.raw))
+            part.kept.fill_(1.0)
         if left:
             raise ValueError(f"no term is called {', '.join(map(repr, left))}; the terms are {list(self.coefficients)}")
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ndelib.physics.hamiltonian.checks import check_count, check_positive, check_state, join
 from ndelib.physics.hamiltonian.networks import HNN, PhaseSpaceField
-from ndelib.physics.hamiltonian.states import check_count, check_positive, check_state, join
 from ndelib.solvers.errors import SolverError
 from ndelib.solvers.graph import values
 from ndelib.solvers.steps.methods import METHODS
@@ -57,7 +57,7 @@ class Stepper(nn.Module):
             steps: how many.
             h: the length of a step; the model's own if ``None``, negative ones go back in time.
         """
-        check_state(y0, "y0", self.size)
+        check_state(y0, self.size, type(self).__name__)
         check_count(steps, "steps", "how many steps to make", least=0)
         return torch.stack(self.roll_out(y0, steps, h))
 
@@ -82,7 +82,7 @@ class Stepper(nn.Module):
 
     def _check_data(self, y: Any, starts: Tensor | None = None) -> None:
         """Raise ``TypeError`` or ``ValueError`` where the trajectories are none."""
-        check_state(y, size=self.size)
+        check_state(y, self.size, type(self).__name__)
         if y.ndim < 2 or y.shape[-2] < 2:
             raise ValueError(
                 f"y must be trajectories (N, T + 1, 2n) with at least two times; its shape is {tuple(y.shape)}. Pairs "
@@ -96,24 +96,36 @@ class Stepper(nn.Module):
 
 def check_finite(states: Tensor, h: float) -> None:
     """Raise :class:`RollOutDiverged` where states (*, T + 1, d) are not finite, inside ``torch.func`` too."""
-    plain = values(states)
+    plain = values(states)  # inside of vmap with an axis of members, somewhere
     if bool(plain.isfinite().all()):
         return
-    batch = torch._C._functorch.maybe_get_bdim(states) if plain.ndim > states.ndim else -1
-    member = plain.ndim == states.ndim + 1 and batch >= 0
-    bad = (~(plain.movedim(batch, 0) if member else plain).isfinite()).any(-1)
-    step = int(bad.nonzero()[:, -1].min())
-    where = bad.select(-1, step).nonzero()[0].tolist()
-    names = ["member"] * member + ["sample"] * (len(where) - member)
-    which = ", ".join(f"{name} {i}" for name, i in zip(names, where, strict=True)) or "the trajectory"
-    first = "of its start: look for NaN in the data" if step == 0 else f"after step {step} of {plain.shape[-2] - 1}"
+    axis = _axis_of_members(states, plain)
+    bad = ~(plain if axis is None else plain.movedim(axis, 0)).isfinite()
+    if plain.ndim > states.ndim and axis is None:
+        which, step = "a member of the ensemble", None
+        when = "somewhere"
+    else:
+        bad = bad.any(-1)
+        step = int(bad.nonzero()[:, -1].min())
+        where = bad.select(-1, step).nonzero()[0].tolist()
+        names = ["sample"] * len(where) if axis is None else ["member"] + ["sample"] * (len(where) - 1)
+        which = ", ".join(f"{name} {i}" for name, i in zip(names, where, strict=True)) or "the trajectory"
+        when = "at its start: look for NaN in the data" if step == 0 else f"after step {step} of {bad.shape[-1] - 1}"
+        which += f" (and {int(bad.any(-1).sum()) - 1} others)"
     raise RollOutDiverged(
-        f"the roll-out of {which} is not finite {first} (h = {h:g}; {int(bad.any(-1).sum())} of "
-        f"{bad[..., 0].numel()} are not). Try shorter trajectories first and longer ones later, a smaller learning "
-        "rate, clip=1.0, or more substeps",
-        t=step * h,
+        f"the roll-out of {which} is not finite {when}; h = {h:g}. Try shorter trajectories first and longer ones "
+        "later, a smaller learning rate, clip=1.0, or more substeps",
+        t=(step or 0) * h,
         h=h,
     )
+
+
+def _axis_of_members(states: Tensor, plain: Tensor) -> int | None:
+    """Return the axis that vmap added to ``states``; ``None`` without vmap, or if this torch does not say."""
+    if plain.ndim != states.ndim + 1:
+        return None
+    axis = getattr(torch._C._functorch, "maybe_get_bdim", lambda x: -1)(states)
+    return axis if isinstance(axis, int) and 0 <= axis < plain.ndim else None
 
 
 class FieldStepper(Stepper):
@@ -255,8 +267,8 @@ class NSSNN(FieldStepper):
     Args:
         energy: ``energy(y)``, (*, 2n) -> (*), as for :class:`HNN`.
         h: the time between two states of the data.
-        omega: ω ≥ 0, a frequency. Too small, and the copies part; ωh near a multiple of π/2 does not hold them either;
-            large ω have a large error, ωh². ``None``: π / (4 h'), where h' is the step of the method.
+        omega: ω ≥ 0, a frequency. Too small, and the copies part after a while. The same where ωh' is near a multiple
+            of π/2, with h' the step of the method, because half a turn only exchanges them. ``None``: π / (4 h').
         substeps: how many steps of Tao's method make one of h.
 
     Raises:
@@ -291,7 +303,7 @@ class NSSNN(FieldStepper):
 
     def copies(self, y0: Tensor, steps: int, h: Any = None) -> tuple[Tensor, Tensor]:
         """Return the trajectories of both copies, (q, p) and (x, y), (steps + 1, *, 2n) each, started as one."""
-        check_state(y0, "y0", self.size)
+        check_state(y0, self.size, type(self).__name__)
         check_count(steps, "steps", "how many steps to make", least=0)
         first, second = self._copies(y0, steps, h)
         return torch.stack(first), torch.stack(second)
@@ -330,7 +342,6 @@ class NSSNN(FieldStepper):
 
         ``trajectory`` starts it with x = q and y = p.
         """
-        check_state(z, "z")
         if z.shape[-1] % 4:
             raise ValueError(f"z must be [q, x, p, y], (*, 4n); its shape is {tuple(z.shape)}")
         q, x, p, y = z.chunk(4, -1)
@@ -350,7 +361,7 @@ def fit_initial_states(
     starts: Tensor | None = None,
     bounds: tuple[float, float] | None = None,
     max_iterations: int = 200,
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-6,
 ) -> Tensor:
     """Return the initial states whose roll-outs fit noisy trajectories best, by L-BFGS-B; the model stays as it is.
 
@@ -404,12 +415,12 @@ def fit_initial_states(
             except RollOutDiverged:
                 if not moved:
                     raise
-                return math.inf, x * 0.0
+                return 10 * (1 + min(moved)), 0.0 * x  # worse than the best: the line search turns back
             (slope,) = torch.autograd.grad(value, state)
-        moved.append(1)
+        moved.append(value.item())
         return value.item(), slope.reshape(-1).double().cpu().numpy()
 
-    moved: list[int] = []
+    moved: list[float] = []
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ndelib.physics.hamiltonian.states import check_count, check_state, join, split
+from ndelib.physics.hamiltonian.checks import check_count, check_state, join
 from ndelib.physics.hamiltonian.steppers import Stepper
+from ndelib.physics.states import halves
 
 
 class SympNet(Stepper):
@@ -34,8 +35,8 @@ class SympNet(Stepper):
             h: the length of the step; the model's own if ``None``. A tensor that broadcasts against q, such as (N, 1),
                 gives each sample its own.
         """
-        check_state(y, size=self.size)
-        q, p = split(y)
+        check_state(y, self.size, type(self).__name__)
+        q, p = halves(y)
         for part, change in self.shears(self.h if h is None else h):
             if part == "q":
                 q = q + change(p)
@@ -47,8 +48,8 @@ class SympNet(Stepper):
 
     def inverse(self, y: Tensor, h: Any = None) -> Tensor:
         """Return the state before a step, (*, 2n) -> (*, 2n): the shears undone, the last one first."""
-        check_state(y, size=self.size)
-        q, p = split(y)
+        check_state(y, self.size, type(self).__name__)
+        q, p = halves(y)
         for part, change in reversed(self.shears(self.h if h is None else h)):
             if part == "q":
                 q = q - change(p)

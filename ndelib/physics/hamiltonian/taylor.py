@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ndelib.physics.hamiltonian.checks import check_count
 from ndelib.physics.hamiltonian.energies import SeparableEnergy
 from ndelib.physics.hamiltonian.networks import HNN
-from ndelib.physics.hamiltonian.states import check_count
 from ndelib.physics.hamiltonian.steppers import FieldStepper
 
 
@@ -28,7 +28,9 @@ class TaylorGradient(nn.Module):
         width: rows of every matrix.
     """
 
-    factorials: Tensor
+    powers: Tensor
+    of_gradient: Tensor
+    of_energy: Tensor
 
     def __init__(self, n: int, terms: int = 4, width: int = 16) -> None:
         super().__init__()
@@ -40,31 +42,35 @@ class TaylorGradient(nn.Module):
         self.A = nn.Parameter(spread * torch.randn(terms, width, n))
         self.B = nn.Parameter(spread * torch.randn(terms, width, n))
         self.b = nn.Parameter(torch.zeros(n))
-        rows = torch.arange(1, terms + 1).repeat_interleave(width)
+        rows = torch.arange(1, terms + 1).repeat_interleave(width).repeat(2)  # i of every row of A, then of B
+        signs = torch.cat((torch.ones(terms * width), -torch.ones(terms * width)))
         self.register_buffer("powers", rows, persistent=False)
+        for name, more in (("of_gradient", 0), ("of_energy", 1)):
+            factorials = torch.tensor([float(math.factorial(i + more)) for i in rows.tolist()])
+            self.register_buffer(name, signs / factorials, persistent=False)
 
     def _matrix(self) -> Tensor:
         """Return all Aᵢ, then all Bᵢ, below each other, (2 M width, n)."""
-        return torch.cat([self.A.flatten(0, 1), self.B.flatten(0, 1)])
+        return torch.cat((self.A.flatten(0, 1), self.B.flatten(0, 1)))
 
-    def _series(self, z: Tensor, more: int) -> Tensor:
-        """Return zⁱ⁺ᵐ / (i + m)! for every row's i and m = ``more``, with the minus of B: (*, 2 M width)."""
-        width = self.A.shape[1]
-        blocks = z.unflatten(-1, (2, self.terms, width)).unbind(-2)
-        result = [block ** (i + more) / math.factorial(i + more) for i, block in enumerate(blocks, 1)]
-        plus, minus = torch.stack(result, -2).unbind(-3)
-        return torch.stack([plus, -minus], -3).flatten(-3)
+    def _power(self, z: Tensor) -> Tensor:
+        """Return zⁱ with every row's own i, (*, 2 M width)."""
+        one, result = torch.ones((), dtype=z.dtype, device=z.device), z
+        for i in range(2, self.terms + 1):
+            result = result * torch.where(self.powers >= i, z, one)
+        return result
 
     def gradient(self, x: Tensor) -> Tensor:
         """Return g(x), (*, n)."""
         if x.shape[-1:] != (self.n,):
             raise ValueError(f"x must be (*, {self.n}), got {tuple(x.shape)}")
         matrix = self._matrix()
-        return self._series(x @ matrix.mT, 0) @ matrix + self.b
+        return (self._power(x @ matrix.mT) * self.of_gradient) @ matrix + self.b
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the energy whose gradient is g, (*)."""
-        return self._series(x @ self._matrix().mT, 1).sum(-1) + (x * self.b).sum(-1)
+        z = x @ self._matrix().mT
+        return (self._power(z) * z * self.of_energy).sum(-1) + (x * self.b).sum(-1)
 
 
 class TaylorNet(FieldStepper):
@@ -94,7 +100,7 @@ class TaylorNet(FieldStepper):
     ) -> None:
         energy = SeparableEnergy(TaylorGradient(n, terms, width), TaylorGradient(n, terms, width))
         super().__init__(HNN(energy), h, method, substeps)
-        self.size = 2 * n
+        self.size = self.field.size = 2 * n  # type: ignore[attr-defined]
 
     @property
     def parts(self) -> tuple[TaylorGradient, TaylorGradient]:

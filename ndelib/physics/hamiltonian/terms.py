@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ndelib.physics.hamiltonian.states import check_count
+from ndelib.physics.hamiltonian.checks import check_count
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -242,7 +242,6 @@ class SparseEnergy(nn.Module):
     def prune(self, threshold: float) -> None:
         """Set coefficients below ``threshold`` in modulus to zero, for good."""
         self.kept.mul_((self.coefficients.abs() >= threshold).to(self.kept))
-        self.raw.mul_(self.kept)
 
 
 def _product(powers: Sequence[int]) -> str:

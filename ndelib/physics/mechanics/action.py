@@ -4,6 +4,7 @@ Source: Marsden & West, Discrete mechanics and variational integrators, Acta Num
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,18 +12,23 @@ from torch import Tensor
 from ndelib.physics.mechanics.euler_lagrange import Lagrangian
 
 
-def action(L: Lagrangian, path: Tensor, t: Tensor | Sequence[float]) -> Tensor:
-    """Return the action Σ hₖ L((qₖ + qₖ₊₁)/2, (qₖ₊₁ − qₖ)/hₖ), of second order in the steps hₖ: (T, *, n) -> (*).
+def action(
+    L: Lagrangian, path: Tensor, t: Tensor | Sequence[float], rule: Literal["midpoint", "trapezoid"] = "midpoint"
+) -> Tensor:
+    """Return the action of a path, a sum of second order in the steps: (T, *, n) -> (*).
 
-    A path whose interior points make it stationary is a solution of the implicit midpoint rule.
+    With v = (qₖ₊₁ − qₖ)/hₖ the rule ``"midpoint"`` is Σ hₖ L((qₖ + qₖ₊₁)/2, v), and ``"trapezoid"`` is
+    Σ hₖ (L(qₖ, v) + L(qₖ₊₁, v))/2. A path that makes the sum stationary, at all times but the first and the last, is a
+    solution of the implicit midpoint rule or, for L = v·Mv/2 − V(q) with a constant M, of leapfrog.
 
     Args:
         L: the Lagrangian ``L(q, v)``.
         path: positions at the times, (T, *, n).
         t: the times, (T,), increasing.
+        rule: where L is taken in a step.
 
     Raises:
-        ValueError: path and t do not fit, or t does not increase.
+        ValueError: path and t do not fit, t does not increase, or the rule is unknown.
 
     Example:
         >>> import torch
@@ -41,5 +47,11 @@ def action(L: Lagrangian, path: Tensor, t: Tensor | Sequence[float]) -> Tensor:
     h = t.diff().reshape(-1, *[1] * (path.ndim - 1))
     if not bool((h > 0).all()):
         raise ValueError("t must increase from one time to the next")
-    middle, velocity = (path[1:] + path[:-1]) / 2, path.diff(dim=0) / h
-    return (h[..., 0] * L(middle, velocity)).sum(0)
+    v = path.diff(dim=0) / h
+    if rule == "midpoint":
+        mean = L((path[1:] + path[:-1]) / 2, v)
+    elif rule == "trapezoid":
+        mean = (L(path[:-1], v) + L(path[1:], v)) / 2
+    else:
+        raise ValueError(f'rule must be "midpoint" or "trapezoid", got {rule!r}')
+    return (h[..., 0] * mean).sum(0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vjp, vmap
 
 from ndelib.physics.mechanics.errors import SingularMassMatrix
 from ndelib.physics.states import columns, halves
@@ -67,12 +67,29 @@ def momentum(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def mass_matrix(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the mass matrix M = ∂²L/∂v∂v as a function of (q, v), (*, n, n)."""
+    """Return the mass matrix M = ∂²L/∂v∂v as a function of (q, v), (*, n, n).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Kepler, mass_matrix
+        >>> M = mass_matrix(Kepler().lagrangian)
+        >>> M(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
     return lambda q, v: _equation(L, q, v)[0]
 
 
 def energy_function(L: Lagrangian) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the energy p·v − L as a function of (q, v), (*): conserved where L does not depend on time."""
+    """Return the energy p·v − L as a function of (q, v), (*): conserved where L does not depend on time.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import energy_function
+        >>> E = energy_function(lambda q, v: (v**2 - q**2).sum(-1) / 2)
+        >>> E(torch.tensor([3.0]), torch.tensor([4.0]))
+        tensor(12.5000)
+    """
     return lambda q, v: (momentum(L)(q, v) * v).sum(-1) - L(q, v)
 
 
@@ -87,6 +104,14 @@ def accelerations(L: Lagrangian, q: Tensor, v: Tensor, forces: Tensor | None = N
 
     Raises:
         SingularMassMatrix: M has no inverse at one of the states: L is not strictly convex (or concave) in v there.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import accelerations
+        >>> L = lambda q, v: (v**2 - q**2).sum(-1) / 2
+        >>> q, v = torch.tensor([3.0]), torch.tensor([4.0])
+        >>> accelerations(L, q, v), accelerations(L, q, v, forces=-0.5 * v)
+        (tensor([-3.]), tensor([-5.]))
     """
     M, rest = _equation(L, q, v)
     return solve_masses(M, rest if forces is None else rest + forces, q, v)
@@ -94,28 +119,28 @@ def accelerations(L: Lagrangian, q: Tensor, v: Tensor, forces: Tensor | None = N
 
 def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
     """Solve M a = right for a, (*, n), or say where and how badly M (*, n, n) is conditioned."""
-    factors, pivots, failed = torch.linalg.lu_factor_ex(M)
-    sizes = values(factors).diagonal(dim1=-2, dim2=-1).abs()
-    smallest = 4 * M.shape[-1] * torch.finfo(M.dtype).eps
-    wrong = (values(failed) != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1))  # NaN is wrong, too
+    factors, _, failed = torch.linalg.lu_factor_ex(M.detach())
+    sizes = factors.diagonal(dim1=-2, dim2=-1).abs()
+    smallest = M.shape[-1] * torch.finfo(M.dtype).eps
+    wrong = values((failed != 0) | ~(sizes.amin(-1) > smallest * sizes.amax(-1)))  # NaN is wrong, too
     if wrong.any():
-        _complain(*(values(x) for x in (M, q, v)), wrong)
-    return torch.linalg.lu_solve(factors, pivots, right[..., None])[..., 0]
+        _complain(M, q, v, wrong)
+    if M.shape[-1] == 1:
+        return right / M[..., 0]
+    solution: Tensor = torch.linalg.solve(M, right[..., None])[..., 0]
+    return solution
 
 
 def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Return M = ∂²L/∂v², (*, n, n), and ∂L/∂q − (∂p/∂q) v, (*, n).
 
-    One batched pass makes them: the derivatives of p = ∂L/∂v along (q̇, 0) and along n unit vectors of v.
+    One batched pass back from p = ∂L/∂v makes the rows of ∂p/∂q and of M, all n at once. (Forward mode would need a
+    direction more, and on small problems it is slower.)
     """
     q, v = torch.broadcast_tensors(q, v)
-    force = grad(lambda q: _total(L, q, v))(q)
-    nothing = torch.zeros_like(v)[None]
-    along_q = torch.cat((v[None], nothing.expand(v.shape[-1], *v.shape)))
-    along_v = torch.cat((nothing, columns(v)))
-    p = grad(lambda q, v: _total(L, q, v), argnums=1)
-    change = vmap(lambda dq, dv: jvp(p, (q, v), (dq, dv))[1])(along_q, along_v)
-    return change[1:].movedim(0, -1), force - change[0]
+    (force, p), back = vjp(grad(lambda q, v: _total(L, q, v), argnums=(0, 1)), q, v)  # type: ignore[misc]
+    rows, M = vmap(lambda e: back((torch.zeros_like(p), e)))(columns(p))
+    return M.movedim(0, -2), force - (rows.movedim(0, -2) @ v[..., None])[..., 0]
 
 
 def _total(L: Lagrangian, q: Tensor, v: Tensor) -> Tensor:
@@ -132,9 +157,17 @@ def _total(L: Lagrangian, q: Tensor, v: Tensor) -> Tensor:
 
 def _complain(M: Tensor, q: Tensor, v: Tensor, wrong: Tensor) -> None:
     """Raise :class:`SingularMassMatrix` for the first state of a batch that is ``wrong``."""
-    n = M.shape[-1]
-    M, which = M.reshape(-1, n, n), int(wrong.reshape(-1).nonzero()[0])
-    q, v = (x.expand(*wrong.shape, n).reshape(-1, n)[which] for x in torch.broadcast_tensors(q, v))
+    n, one_layout = M.shape[-1], values(M).shape == M.shape  # inside vmap the batch stands elsewhere
+    if not one_layout:
+        raise SingularMassMatrix(
+            "the mass matrix ∂²L/∂v∂v of L(q, v) has no inverse at one of the states, inside vmap; call it without "
+            "vmap to see at which. L is linear in a velocity there, or its network is not smooth, or training diverged",
+            q=values(q),
+            v=values(v),
+            condition=float("nan"),
+        )
+    M, which = values(M).reshape(-1, n, n), int(wrong.reshape(-1).nonzero()[0])
+    q, v = (values(x).expand(*wrong.shape, n).reshape(-1, n)[which] for x in (q, v))
     bad = M[which]
     condition = float(torch.linalg.cond(bad)) if bad.isfinite().all() else float("nan")
     at = f"q = {[round(x, 4) for x in q.tolist()]}, v = {[round(x, 4) for x in v.tolist()]}"

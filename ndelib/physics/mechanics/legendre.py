@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vjp, vmap
 
+from ndelib.physics.mechanics.errors import SingularMassMatrix
 from ndelib.physics.mechanics.euler_lagrange import solve_masses
 from ndelib.physics.states import columns
 from ndelib.solvers.graph import values
@@ -62,7 +63,16 @@ def conjugate(L: Function, q: Tensor, p: Tensor, start: Tensor | None = None) ->
     tolerance = 8 * torch.finfo(p.dtype).eps
     before = float("inf")
     for _ in range(MAX_ITERATIONS):
-        step, miss = _newton(L, q, p, v)
+        try:
+            step, miss = _newton(L, q, p, v)
+        except SingularMassMatrix as error:
+            if before == float("inf"):
+                raise
+            raise ArithmeticError(
+                f"no v with ∂L/∂v = p was found: Newton's method came to v up to {float(values(v).abs().max()):.2g}, "
+                f"where ∂²L/∂v∂v has no inverse. p, up to {float(values(p).abs().max()):.3g}, lies outside of what "
+                "∂L/∂v can be, or start(q, p) must be nearer to the solution"
+            ) from error
         size = float(values(miss).abs().max()) if miss.numel() else 0.0
         scale = float((values(p).abs()).max()) + 1.0 if miss.numel() else 1.0
         if size <= tolerance * scale or (size < 1e3 * tolerance * scale and size >= before):
@@ -77,9 +87,9 @@ def conjugate(L: Function, q: Tensor, p: Tensor, start: Tensor | None = None) ->
 
 def _newton(L: Function, q: Tensor, p: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step of Newton's method, and what ∂L/∂v lacks to p."""
-    slope = grad(lambda v: L(q, v).sum())
-    M = vmap(lambda e: jvp(slope, (v,), (e,))[1])(columns(v)).movedim(0, -1)
-    miss = p - slope(v)
+    slope, back = vjp(grad(lambda v: L(q, v).sum()), v)  # type: ignore[misc]
+    (M,) = vmap(back)(columns(v))
+    M, miss = M.movedim(0, -2), p - slope
     return solve_masses(M, miss, q, v), miss
 
 

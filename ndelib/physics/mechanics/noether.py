@@ -7,9 +7,10 @@ Methods of Classical Mechanics* (1989), section 20.
 from collections.abc import Callable
 
 from torch import Tensor
-from torch.func import jvp
+from torch.func import grad
 
 from ndelib.physics.mechanics.euler_lagrange import Lagrangian, momentum
+from ndelib.physics.states import along
 
 Generator = Callable[[Tensor], Tensor]
 """``ξ(q)``, the velocity with which a symmetry moves the coordinates, (*, n) -> (*, n)."""
@@ -47,11 +48,22 @@ def noether(L: Lagrangian, generator: Generator, boundary: Callable[[Tensor], Te
 
 
 def variation(L: Lagrangian, generator: Generator, boundary: Callable[[Tensor], Tensor] | None = None) -> Function:
-    """Return dL/dε − dF/dt of q ↦ q + εξ(q), v ↦ v + ε(∂ξ/∂q)v, as a function of (q, v), (*): zero for a symmetry."""
+    """Return dL/dε − dF/dt of q ↦ q + εξ(q), v ↦ v + ε(∂ξ/∂q)v, as a function of (q, v), (*): zero for a symmetry.
+
+    The arguments are those of :func:`noether`.
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import Kepler, variation
+        >>> turn = lambda q: torch.stack((-q[..., 1], q[..., 0]), -1)
+        >>> change = variation(Kepler().lagrangian, turn)
+        >>> change(torch.tensor([3.0, 4.0]), torch.tensor([0.5, 0.25]))
+        tensor(0.)
+    """
 
     def change(q: Tensor, v: Tensor) -> Tensor:
-        xi, dxi = jvp(generator, (q,), (v,))
-        dL = jvp(L, (q, v), (xi, dxi))[1]
-        return dL if boundary is None else dL - jvp(boundary, (q,), (v,))[1]
+        force, p = grad(lambda q, v: L(q, v).sum(), argnums=(0, 1))(q, v)
+        dL = (force * generator(q) + p * along(generator, q, v)).sum(-1)
+        return dL if boundary is None else dL - (grad(lambda q: boundary(q).sum())(q) * v).sum(-1)
 
     return change

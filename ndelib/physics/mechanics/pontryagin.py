@@ -26,7 +26,16 @@ Cost = Callable[[Tensor, Tensor], Tensor]
 
 
 def rollout(f: Step, x0: Tensor, u: Tensor) -> Tensor:
-    """Return the states x₀, …, x_N of xₖ₊₁ = f(xₖ, uₖ): (*, d) and (N, *, m) -> (N + 1, *, d)."""
+    """Return the states x₀, …, x_N of xₖ₊₁ = f(xₖ, uₖ): (*, d) and (N, *, m) -> (N + 1, *, d).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import rollout
+        >>> rollout(lambda x, u: x + u, torch.tensor([1.0]), torch.ones(2, 1))
+        tensor([[1.],
+                [2.],
+                [3.]])
+    """
     x = [x0]
     for control in u:
         x.append(f(x[-1], control))
@@ -34,7 +43,16 @@ def rollout(f: Step, x0: Tensor, u: Tensor) -> Tensor:
 
 
 def total_cost(f: Step, l: Cost, Phi: Callable[[Tensor], Tensor], x0: Tensor, u: Tensor) -> Tensor:  # noqa: E741
-    """Return Σ l(xₖ, uₖ) + Φ(x_N) of the controls u, (N, *, m) -> (*)."""
+    """Return Σ l(xₖ, uₖ) + Φ(x_N) of the controls u, (N, *, m) -> (*).
+
+    Example:
+        >>> import torch
+        >>> from ndelib.physics import total_cost
+        >>> f, l = lambda x, u: x + u, lambda x, u: (u**2).sum(-1)
+        >>> Phi = lambda x: (x**2).sum(-1)
+        >>> total_cost(f, l, Phi, torch.tensor([1.0]), -torch.ones(2, 1))
+        tensor(3.)
+    """
     x = rollout(f, x0, u)
     return l(x[:-1], u).sum(0) + Phi(x[-1])
 
@@ -68,7 +86,7 @@ def costates(f: Step, l: Cost, Phi: Callable[[Tensor], Tensor], x: Tensor, u: Te
     """
     if len(x) != len(u) + 1:
         raise ValueError(
-            f"x must hold one state more than u has controls, got {len(x)} and {len(u)}: use rollout(f, x0, u)"
+            f"x must be one longer than u, as rollout(f, x0, u) is; got {len(x)} states, {len(u)} controls"
         )
 
     def H(x: Tensor, lam: Tensor, u: Tensor) -> Tensor:
@@ -146,7 +164,14 @@ def shooting(
         size = float(residual.abs().max())
         if size <= tol:
             return p0, y.detach()
-        step, factor = torch.linalg.lstsq(J, -residual[:, None]).solution[:, 0], 1.0
+        step, failed = torch.linalg.solve_ex(J, -residual)
+        if int(failed) or not bool(step.isfinite().all()):
+            raise ShootingFailed(
+                f"shooting cannot mend p0 = {[round(x, 4) for x in p0.tolist()]}: the derivative of end(q, p) by p0 "
+                f"({n} × {n}) has no inverse there, so its numbers do not determine p0. Change end, or give another p0",
+                residual=size,
+            )
+        factor = 1.0
         while factor > 1e-6 and not float(miss(p0 + factor * step)[0].norm()) < float(residual.norm()):
             factor /= 2
         p0 = p0 + factor * step

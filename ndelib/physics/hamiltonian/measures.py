@@ -1,65 +1,17 @@
-"""States y = [q, p]: checks that name what was wrong, and the symplectic form with what measures it.
+"""The symplectic form, how far a map is from preserving it, and how fast a field lets a volume grow.
 
 Source: Hairer, Lubich & Wanner, *Geometric Numerical Integration* (2006), section VI.2.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-
-def check_state(y: Any, name: str = "y", size: int | None = None) -> None:
-    """Raise ``TypeError`` or ``ValueError`` where ``y`` is no tensor of real numbers with [q, p] on its last axis."""
-    if not isinstance(y, Tensor) or not y.is_floating_point():
-        kind = f"{y.dtype}" if isinstance(y, Tensor) else type(y).__name__
-        raise TypeError(f"{name} must be a tensor of float32 or float64, (*, 2n), got {kind}")
-    if y.ndim == 0 or y.shape[-1] % 2 or y.shape[-1] == 0:
-        raise ValueError(
-            f"{name} must hold [q, p] on its last axis, of even size 2n; it has the shape {tuple(y.shape)}. Is there a "
-            "momentum for each position, and no column of times?"
-        )
-    if size is not None and y.shape[-1] != size:
-        raise ValueError(
-            f"{name} must be (*, {size}), as the model was made for n = {size // 2}; its shape is {tuple(y.shape)}"
-        )
-
-
-def split(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return q and p, (*, n) each."""
-    n = y.shape[-1] // 2
-    return y[..., :n], y[..., n:]
-
-
-def join(pair: Sequence[Tensor]) -> Tensor:
-    """Return [q, p] of a pair of tensors, (*, n) each."""
-    if len(pair) != 2:
-        raise ValueError(f"a state in parts must be a pair (q, p), got {len(pair)} tensors")
-    q, p = pair
-    if q.shape != p.shape:
-        raise ValueError(
-            f"q and p must have the same shape, got {tuple(q.shape)} and {tuple(p.shape)}: each position has its own "
-            "momentum"
-        )
-    return torch.cat([q, p], -1)
-
-
-def check_positive(value: Any, name: str, meaning: str) -> float:
-    """Return ``value`` as a float; raise ``ValueError`` where it is not a finite number above zero."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be {meaning}, a finite number above 0, got {value!r}")
-    return float(value)
-
-
-def check_count(value: Any, name: str, meaning: str, least: int = 1) -> int:
-    """Return ``value``; raise ``ValueError`` where it is not a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be {meaning}, a whole number of at least {least}, got {value!r}")
-    return value
+from ndelib.physics.hamiltonian.checks import check_count
+from ndelib.physics.states import halves
 
 
 def symplectic_form(n: int, like: Tensor | None = None) -> Tensor:
@@ -103,7 +55,7 @@ def symplectic_defect(map: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
         >>> symplectic_defect(euler, torch.zeros(3, 2))  # h²
         tensor([0.0100, 0.0100, 0.0100])
     """
-    check_state(y)
+    halves(y, "[q, p]", "map")
     M = _jacobians(map, y, "map")
     omega = symplectic_form(y.shape[-1] // 2, y)
     return (M.mT @ omega @ M - omega).abs().amax((-2, -1))
