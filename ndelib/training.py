@@ -20,9 +20,10 @@ from torch.optim import lr_scheduler
 
 from ndelib.ensembles import Ensemble
 from ndelib.lbfgs import polish
+from ndelib.least_squares import fit_least_squares
 from ndelib.progress import progress_bar
 
-__all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "polish", "supervised"]
+__all__ = ["Ensemble", "History", "TrainingDiverged", "evaluate", "fit", "fit_least_squares", "polish", "supervised"]
 
 Data = Tensor | Sequence[Tensor]
 Loss = Callable[..., Tensor]

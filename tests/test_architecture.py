@@ -23,7 +23,7 @@ FLOORS = {
         {"solvers", "progress"},
         {"adjoints", "dynamics"},
         {"models", "discovery", "physics", "meanfield", "ensembles"},
-        {"lbfgs"},
+        {"least_squares", "lbfgs"},
         {"training", "plotting", "claims", "datasets"},
         {"exercises", "colab"},  # what a notebook calls before and after the chapter itself
     ],

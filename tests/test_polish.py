@@ -88,13 +88,16 @@ def test_it_finishes_what_adam_began():
 def test_steps_into_a_wall_are_made_shorter(wall):
     def loss(model, scale):
         x = model.x.sum()
-        if wall == "error" and x > 1.5:
-            raise NonFiniteState("too far", t=0.0, h=0.1)
-        return torch.where(x > 1.5, torch.inf, (x - 1) ** 2 * scale)
+        if x > 1.5:
+            beyond.append(x.item())
+            if wall == "error":
+                raise NonFiniteState("too far", t=0.0, h=0.1)
+        return torch.where(x > 1.5, torch.inf, (1 + (x - 1) ** 2).sqrt() - scale)
 
-    model = Point(0.0)
-    losses = polish(model, loss, torch.tensor(0.01), steps=30, progress=False)
+    model, beyond = Point(-3.0), []
+    losses = polish(model, loss, torch.tensor(1.0), steps=30, progress=False)
     assert losses[-1] < 1e-12
+    assert beyond  # the curvature far from the minimum is small, so the second step goes far
 
 
 def test_one_member_at_a_minimum_does_not_hold_the_others():
@@ -123,3 +126,30 @@ def test_what_is_wrong_is_named():
         polish(Point(), quadratic, torch.full((6,), torch.nan), progress=False)
     with pytest.raises(ValueError, match="one number"):
         polish(Ensemble(Point, 2), lambda m, s: m.x * s, torch.ones(6), progress=False)
+
+
+def test_each_member_has_its_own_step_where_one_of_them_meets_a_wall():
+    def loss(model, scale):
+        x = model.x.sum()
+        return torch.where(x > 1.5, torch.inf, (1 + (x - 1) ** 2).sqrt() - scale)
+
+    ensemble = Ensemble(lambda: Point(0.0), seeds=3)
+    starts = torch.tensor([[0.9], [-3.0], [-1.5]])
+    with torch.no_grad():
+        next(ensemble.parameters()).copy_(starts)
+    polish(ensemble, loss, torch.tensor(1.0), steps=3, progress=False)
+    for start, found in zip(starts, next(ensemble.parameters()), strict=True):
+        alone = Point(*start.tolist())
+        polish(alone, loss, torch.tensor(1.0), steps=3, progress=False)
+        torch.testing.assert_close(found.detach(), alone.x.detach())
+
+
+def test_where_no_step_leads_down_the_parameters_stay_what_they_were():
+    model = Point(1.0, 2.0)
+
+    def loss(model, scale):  # its gradient has the wrong sign
+        value = scale * model.x.square().sum()
+        return 2 * value.detach() - value
+
+    assert polish(model, loss, torch.tensor(1.0), steps=3, progress=False) == [5.0]
+    assert model.x.tolist() == [1.0, 2.0]
