@@ -77,13 +77,22 @@ class Ensemble(nn.Module):
         ``function`` must return tensors, and may call any method of the member. Random numbers in it differ from member
         to member.
         """
-        called = _Called(self._structure[0], function)
+        called = Called(self.structure, function)
 
         def one(state: dict[str, Tensor]) -> Any:
             return functional_call(called, state, inputs)
 
-        state = {f"member.{name}": getattr(self, own) for name, own in self._names.items()}
+        state = {f"member.{name}": stacked for name, stacked in self.stacked().items()}
         return vmap(one, randomness="different")(state)
+
+    def stacked(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers of all members, (members, *), by the names they have in a member."""
+        return {name: getattr(self, own) for name, own in self._names.items()}
+
+    @property
+    def structure(self) -> nn.Module:
+        """One member, as ``torch.func.functional_call`` needs it: its own tensors are not those of the ensemble."""
+        return self._structure[0]
 
     def each(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return the loss of the ensemble for :func:`ndelib.training.fit`: the sum of ``loss(member, *batch)``."""
@@ -106,7 +115,7 @@ class Ensemble(nn.Module):
 
     def train(self, mode: bool = True) -> "Ensemble":
         """Put all members in the mode for training, or for use."""
-        self._structure[0].train(mode)
+        self.structure.train(mode)
         return super().train(mode)
 
     def __len__(self) -> int:
@@ -116,8 +125,8 @@ class Ensemble(nn.Module):
         """Return a member as a module of its own: a copy, which trains no more with the others."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"the ensemble has {len(self)} members, there is no number {index}")
-        member = copy.deepcopy(self._structure[0])
-        state = {name: getattr(self, own)[index].detach().clone() for name, own in self._names.items()}
+        member = copy.deepcopy(self.structure)
+        state = {name: stacked[index].detach().clone() for name, stacked in self.stacked().items()}
         for name, value in state.items():
             if name in dict(member.named_parameters()):
                 member.get_parameter(name).data = value
@@ -130,10 +139,10 @@ class Ensemble(nn.Module):
 
     def extra_repr(self) -> str:
         """Say how many there are of what."""
-        return f"{len(self)} of {type(self._structure[0]).__name__}"
+        return f"{len(self)} of {type(self.structure).__name__}"
 
 
-class _Called(nn.Module):
+class Called(nn.Module):
     """A function of a member as a module: so ``functional_call`` finds the parameters that it uses."""
 
     def __init__(self, member: nn.Module, function: Callable[..., Any]) -> None:

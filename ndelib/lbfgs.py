@@ -31,8 +31,9 @@ def polish(
 ) -> list[float]:
     """Train ``model`` further by L-BFGS on all of the data, in place; the loss never rises.
 
-    For smooth losses without randomness, in float64, from where :func:`fit` left off. A step costs one evaluation of
-    the loss and its gradient, now and then two. A trial step at which the loss is infinite, NaN, or a
+    For smooth losses without randomness, in float64, from where :func:`fit` left off. (For a sum of squares and some
+    hundred parameters ``fit_least_squares`` needs fewer steps.) A step costs one evaluation of the loss and its
+    gradient, now and then two. A trial step at which the loss is infinite, NaN, or a
     :class:`~ndelib.solvers.SolverError` is made shorter.
 
     Args:

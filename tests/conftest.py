@@ -53,6 +53,13 @@ def default_dtype() -> Iterator[None]:
 
 
 @pytest.fixture
+def double() -> None:
+    """Give a test float64 as torch's default, which ``default_dtype`` takes back, and the seed 0."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
 def chapter(tmp_path: Path) -> Path:
     """Return the path of a small chapter whose second code cell prints a number."""
     return write_chapter(tmp_path / "07_small.ipynb", "x = 2", "print(x + 1)")

@@ -10,14 +10,7 @@ from ndelib.models import MLP
 from ndelib.solvers.errors import NonFiniteState
 from ndelib.training import Ensemble, fit, polish
 
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 class Point(nn.Module):

@@ -32,8 +32,8 @@ def henon_heiles() -> HNN:
     return HNN(SeparableEnergy(kinetic, henon_heiles_potential))
 
 
-def states(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def states(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def trajectories(field: HNN, y0: Tensor, h: float, steps: int, method: str = "yoshida4", substeps: int = 20) -> Tensor:

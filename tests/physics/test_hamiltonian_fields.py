@@ -1,6 +1,5 @@
 """Hamiltonian fields: what holds for every energy, by autograd, and what training does."""
 
-import hamiltonian_cases as learners
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from ndelib.physics import (
     symplectic_form,
 )
 from ndelib.training import Ensemble, fit
+from tests.physics import hamiltonian_cases as learners
 
 SMOOTH = ["tanh", "softplus", "sin"]
 
@@ -27,13 +27,7 @@ def by_autograd(energy, y):
     return torch.autograd.grad(energy(y).sum(), y)[0]
 
 
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("activation", SMOOTH)

@@ -2,7 +2,6 @@
 
 import math
 
-import hamiltonian_cases as cases
 import pytest
 import torch
 from torch import nn
@@ -23,15 +22,9 @@ from ndelib.physics import (
     symplectic_form,
 )
 from ndelib.training import Ensemble, fit
+from tests.physics import hamiltonian_cases as cases
 
-
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def networks(n, width=16):

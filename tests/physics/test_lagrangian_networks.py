@@ -24,12 +24,9 @@ from ndelib.physics import (
     momentum,
 )
 from ndelib.training import Ensemble, fit
+from tests.physics.hamiltonian_cases import states as random
 
 F64 = torch.float64
-
-
-def random(*shape, seed=0, scale=1.0):
-    return scale * torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
 def make(kind, *args, seed=0, **options):

@@ -22,6 +22,7 @@ from ndelib.physics import (
     hamiltonian_field,
 )
 from ndelib.physics.systems.system import Linear
+from tests.physics.hamiltonian_cases import states as random
 
 F64 = torch.float64
 SYSTEMS = [
@@ -38,10 +39,6 @@ SYSTEMS = [
     RelativisticParticle(n=2, mass=1.5, light=2.0, pull=0.2),
     ChargedParticle(mass=2.0, charge=-1.0, field=1.5, stiffness=0.4),
 ]
-
-
-def random(*shape, seed=0, scale=1.0):
-    return scale * torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
 def names(system):

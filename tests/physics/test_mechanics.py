@@ -32,12 +32,9 @@ from ndelib.physics import (
     poisson_bracket,
     variation,
 )
+from tests.physics.hamiltonian_cases import states as random
 
 F64 = torch.float64
-
-
-def random(*shape, seed=0, scale=1.0):
-    return scale * torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
 def double_pendulum_by_hand(q, v, m1, m2, l1, l2, g):

@@ -7,12 +7,9 @@ import torch
 from torch.func import grad
 
 from ndelib.physics import ShootingFailed, costates, hamiltonian_field, rollout, shooting, total_cost
+from tests.physics.hamiltonian_cases import states as random
 
 F64 = torch.float64
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
 W, V = random(3, 3, seed=1) / 2, random(2, 3, seed=2) / 2

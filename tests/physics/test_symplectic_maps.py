@@ -1,6 +1,5 @@
 """Sparse energies, Taylor series and SympNets: exact structure whatever the parameters, and what training finds."""
 
-import hamiltonian_cases as cases
 import pytest
 import torch
 from torch import nn
@@ -20,17 +19,12 @@ from ndelib.physics import (
     symplectic_form,
 )
 from ndelib.training import Ensemble, fit
+from tests.physics import hamiltonian_cases as cases
 
 HENON_HEILES = {"p1²": 0.5, "p2²": 0.5, "q1²": 0.5, "q2²": 0.5, "q1² q2": 1.0, "q2³": -1 / 3}
 
 
-@pytest.fixture(autouse=True)
-def double():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 def jacobian(f, x):

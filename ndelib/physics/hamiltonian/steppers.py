@@ -2,7 +2,7 @@
 
 Sources: Chen, Zhang, Arjovsky & Bottou, Symplectic recurrent neural networks, ICLR 2020 (multi-step training, initial
 states by L-BFGS-B); Xiong, Tong, He, Yang, Yang & Zhu, Nonseparable symplectic neural networks, ICLR 2021; Byrd, Lu,
-Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, SIAM J. Sci. Comput. 16 (1995) 1190.
+Nocedal & Zhu, *A limited memory algorithm for bound constrained optimization*, SIAM J. Sci. Comput. 16 (1995) 1190.
 """
 
 import math

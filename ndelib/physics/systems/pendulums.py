@@ -1,7 +1,7 @@
 """Pendulums and a robot's arm: angles as coordinates, and a mass matrix that depends on them.
 
-Sources: Goldstein, Poole & Safko, *Classical Mechanics* (2002), section 1.6; Spong, Hutchinson & Vidyasagar, *Robot
-Modeling and Control* (2020), section 6.4 (the arm).
+Sources: Goldstein, Poole & Safko, *Classical Mechanics* (2002), section 1.6; the arm: Spong, Hutchinson & Vidyasagar,
+*Robot Modeling and Control* (2020), section 6.4.
 """
 
 from abc import abstractmethod
