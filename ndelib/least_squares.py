@@ -69,8 +69,9 @@ class LeastSquares:
     def linearise(self, flat: Tensor, data: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return the residuals (members, R) and their Jacobians (members, R, size)."""
         rows = vmap(jacrev(self._one, has_aux=True), in_dims=(None, None, *[0] * len(data)))
-        jacobian, r = vmap(rows, in_dims=(0, 0, *[None] * len(data)))(flat, self._fixed, *data)
-        return r.flatten(1), jacobian.flatten(1, -2)
+        with torch.enable_grad():  # under no_grad, vmap of torch.linalg.solve has wrong derivatives (torch 2.13)
+            jacobian, r = vmap(rows, in_dims=(0, 0, *[None] * len(data)))(flat, self._fixed, *data)
+        return r.detach().flatten(1), jacobian.detach().flatten(1, -2)
 
 
 def fit_least_squares(
@@ -93,7 +94,7 @@ def fit_least_squares(
     Args:
         model: a module with at most some hundred parameters, or an ensemble of such. It is trained in place.
         residuals: ``residuals(model, *sample)``, a tensor of what should be zero, for *one* row of the data. A step in
-            which it becomes infinite or raises a ``SolverError`` is taken back.
+            which it becomes infinite or raises a ``SolverError`` or ``ArithmeticError`` is taken back.
         data: a tensor (N, *), or several with one row a sample.
         steps: how many steps are tried.
         damping: the first λ. A large one begins as gradient descent does.
@@ -148,7 +149,7 @@ def _descend(problem: LeastSquares, data: Sequence[Tensor], steps: int, damping:
             r1, J1 = problem.linearise(flat - delta[..., 0], data)
             loss1 = r1.square().mean(1)
             better = (loss1 < loss) & (failed == 0)  # NaN is not better
-        except SolverError:
+        except (SolverError, ArithmeticError):  # the second: a mass matrix without an inverse
             better = torch.zeros_like(loss, dtype=torch.bool)
             r1, J1, loss1 = r, J, loss
         flat = torch.where(better[:, None], flat - delta[..., 0], flat)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from ndelib.least_squares import LeastSquares
 from ndelib.models import perceptron
-from ndelib.physics import HNN, SRNN, EnergyNetwork, RollOutDiverged
+from ndelib.physics import HNN, LNN, SRNN, EnergyNetwork, RollOutDiverged, SingularMassMatrix
 from ndelib.training import Ensemble, fit_least_squares
 
 
@@ -45,6 +46,7 @@ def test_the_loss_is_the_mean_square_and_never_rises():
 
 def test_at_the_end_the_gradient_is_zero():
     x, y = data()
+    torch.manual_seed(0)
     model = perceptron(3, 2, width=2).double()
     fit_least_squares(model, miss, (x, y), steps=300)
     miss(model, x, y).square().mean().backward()
@@ -94,6 +96,37 @@ def test_a_step_that_a_solver_refuses_is_taken_back():
     losses = fit_least_squares(model, errors, y, steps=30)
     assert losses[0] == losses[1] == losses[2]
     assert losses[-1] < 1e-3 * losses[0]
+
+
+def accelerations_miss(model, q, v, a):
+    return model.accelerations(q, v) - a
+
+
+def test_residuals_that_solve_linear_systems_have_the_right_jacobian():
+    q, v, a = torch.randn(3, 7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = Ensemble(lambda: LNN(2, 6, angles=True).double(), seeds=2)
+    problem = LeastSquares(model, accelerations_miss)
+    flat = problem.start()
+    with torch.no_grad():  # as fit_least_squares does
+        jacobian = problem.linearise(flat, (q, v, a))[1]
+        direction = torch.sin(torch.arange(flat.shape[1], dtype=flat.dtype))
+        ahead, behind = (problem.linearise(flat + e * direction, (q, v, a))[0] for e in (1e-5, -1e-5))
+    torch.testing.assert_close(jacobian @ direction, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-8)
+
+
+def test_a_step_to_a_singular_mass_matrix_is_taken_back():
+    q, v, a = torch.randn(3, 7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    calls = []
+
+    def errors(model, q, v, a):
+        calls.append(1)
+        if len(calls) == 2:
+            raise SingularMassMatrix("no inverse", q=q, v=v, condition=float("inf"))
+        return accelerations_miss(model, q, v, a)
+
+    losses = fit_least_squares(LNN(2, 6, angles=True).double(), errors, (q, v, a), steps=10)
+    assert losses[0] == losses[1]
+    assert losses[-1] < losses[0]
 
 
 def test_float32_and_the_dtype_stay():
