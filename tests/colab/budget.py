@@ -78,7 +78,9 @@ def limit_cells(shell: Any, seconds: float) -> None:
 
 
 def shorten_training(steps: int) -> None:
-    """Let ``ndelib.training.fit`` make so many steps at most, so that the cells behind a training have a model.
+    """Let the trainings of ``ndelib.training`` make few steps, so that the cells behind a training have a model.
+
+    ``fit`` makes so many at most; ``fit_least_squares``, whose steps cost more, makes one.
 
     scikit-learn, from which the digits come, is imported already here: its import alone takes a cell's time.
     """
@@ -88,6 +90,8 @@ def shorten_training(steps: int) -> None:
 
     fit = ndelib.training.fit
     ndelib.training.fit = lambda *args, **options: fit(*args, **{**options, "steps": min(options["steps"], steps)})
+    least_squares = ndelib.training.fit_least_squares
+    ndelib.training.fit_least_squares = lambda *args, **options: least_squares(*args, **{**options, "steps": 1})
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
