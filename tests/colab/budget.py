@@ -8,7 +8,7 @@ import ast
 import builtins
 import signal
 import symtable
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -80,7 +80,7 @@ def limit_cells(shell: Any, seconds: float) -> None:
 def shorten_training(steps: int) -> None:
     """Let the trainings of ``ndelib.training`` make few steps, so that the cells behind a training have a model.
 
-    ``fit`` makes so many at most; ``fit_least_squares``, whose steps cost more, makes one.
+    ``fit`` and ``polish`` make so many at most; ``fit_least_squares``, whose steps cost more, makes one.
 
     scikit-learn, from which the digits come, is imported already here: its import alone takes a cell's time.
     """
@@ -88,10 +88,13 @@ def shorten_training(steps: int) -> None:
 
     import ndelib.training
 
-    fit = ndelib.training.fit
-    ndelib.training.fit = lambda *args, **options: fit(*args, **{**options, "steps": min(options["steps"], steps)})
-    least_squares = ndelib.training.fit_least_squares
-    ndelib.training.fit_least_squares = lambda *args, **options: least_squares(*args, **{**options, "steps": 1})
+    for name, most in (("fit", steps), ("polish", steps), ("fit_least_squares", 1)):
+        setattr(ndelib.training, name, shortened(getattr(ndelib.training, name), most))
+
+
+def shortened(train: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """Return ``train`` with ``most`` steps at most."""
+    return lambda *args, **options: train(*args, **{**options, "steps": min(options.get("steps", most), most)})
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:
