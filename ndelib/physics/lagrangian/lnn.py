@@ -34,8 +34,8 @@ class LNN(nn.Module):
     """A network L(q, v) as a Lagrangian: ``model(t, y)`` is [v, q̈] of y = [q, v], (*, 2n) -> (*, 2n).
 
     L(q, v) = net(features of q, v) + inertia |v|²/2, and q̈ solves M q̈ = ∂L/∂q − (∂²L/∂q∂v) v + τ with M = ∂²L/∂v∂v, all
-    of them from one pass through the network. Data fix L at best up to a factor and the derivative dF/dt of a function, so
-    compare motions and not L. M may become singular in training: watch :meth:`condition`.
+    of them from one pass through the network. Data fix L at best up to a factor and the derivative dF/dt of a function:
+    compare motions, not L. M may become singular in training: watch :meth:`condition`.
 
     Args:
         n: how many coordinates there are.
