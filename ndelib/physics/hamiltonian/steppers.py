@@ -217,11 +217,10 @@ class FieldStepper(Stepper):
 class SRNN(FieldStepper):
     """A symplectic recurrent network: a field trained through the steps of a solver, on many steps at once.
 
-    The data need no derivatives. Which field, and which method, are the rungs of Chen et al.'s ladder:
-
-    * H-NET, ``HNN(SeparableEnergy(kinetic, potential))``: an energy. With leapfrog every step is symplectic.
-    * O-NET, ``SeparableField(velocity, force)`` or ``Baseline(2 * n)``: networks for the derivatives themselves.
-      ``Baseline`` with ``"rk4"`` is a neural ODE.
+    The data need no derivatives. Which field, and which method, are the rungs of Chen et al.'s ladder. Their H-NET is
+    ``HNN(SeparableEnergy(kinetic, potential))``, an energy: with leapfrog every step is symplectic. Their O-NET is
+    ``SeparableField(velocity, force)`` or ``Baseline(2 * n)``, networks for the derivatives; ``Baseline`` with ``"rk4"``
+    is a neural ODE.
 
     The trained field may be solved with any other method and step, but what it learned is the field whose steps of
     *this* method and length fit the data: that differs from the true one by the method's error.
