@@ -219,8 +219,8 @@ class SRNN(FieldStepper):
 
     The data need no derivatives. Which field, and which method, are the rungs of Chen et al.'s ladder. Their H-NET is
     ``HNN(SeparableEnergy(kinetic, potential))``, an energy: with leapfrog every step is symplectic. Their O-NET is
-    ``SeparableField(velocity, force)`` or ``Baseline(2 * n)``, networks for the derivatives; ``Baseline`` with ``"rk4"``
-    is a neural ODE.
+    ``SeparableField(velocity, force)`` or ``Baseline(2 * n)``, networks for the derivatives;
+    ``Baseline`` with ``"rk4"`` is a neural ODE.
 
     The trained field may be solved with any other method and step, but what it learned is the field whose steps of
     *this* method and length fit the data: that differs from the true one by the method's error.
