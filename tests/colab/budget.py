@@ -25,6 +25,8 @@ WHOLE = (
 )
 """Where a cell is not stopped: half an import breaks the next one, half a message the kernel's talk, and a progress
 bar that is stopped keeps its lock, for which the next one waits for ever."""
+TRANSFORMS = "/torch/_functorch/"
+"""Where a cell is not stopped at any depth: a ``grad`` or ``vmap`` that does not come to its end spoils every later one."""
 FILLING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
 
 
@@ -56,12 +58,14 @@ def limit_cells(shell: Any, seconds: float) -> None:
             return cell
 
     def stop(_: int, frame: FrameType | None) -> None:
+        if any(TRANSFORMS in one.f_code.co_filename for one in callers(frame)):
+            return  # it comes again soon
         for one in callers(frame):
             if one.f_globals is shell.user_ns:
                 missing.update(binds)
                 raise OverBudget(f"more than {seconds} s of CPU")
             if any(part in one.f_code.co_filename for part in WHOLE):
-                return  # it comes again soon
+                return
 
     def done(*_: Any) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
