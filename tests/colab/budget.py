@@ -26,7 +26,7 @@ WHOLE = (
 """Where a cell is not stopped: half an import breaks the next one, half a message the kernel's talk, and a progress
 bar that is stopped keeps its lock, for which the next one waits for ever."""
 TRANSFORMS = "/torch/_functorch/"
-"""Where a cell is not stopped at any depth: a ``grad`` or ``vmap`` that does not come to its end spoils every later one."""
+"""Where a cell is not stopped at any depth: a ``grad`` or ``vmap`` without its end spoils every later one."""
 FILLING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
 
 
