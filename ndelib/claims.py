@@ -144,7 +144,10 @@ def _checked(
 
 def _as_vector(numbers: Number) -> Tensor:
     # By way of complex numbers, because PyTorch and NumPy drop imaginary parts on the way to real ones.
-    vector = torch.as_tensor(numbers, dtype=torch.complex128, device="cpu").detach().reshape(-1)
+    plain: Any = numbers
+    if isinstance(numbers, (list, tuple)):  # of numbers from a training, too, without a warning on the page
+        plain = [x.detach() if isinstance(x, Tensor) else x for x in numbers]
+    vector = torch.as_tensor(plain, dtype=torch.complex128, device="cpu").detach().reshape(-1)
     return vector.real if bool((vector.imag == 0).all()) else vector
 
 

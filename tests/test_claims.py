@@ -78,6 +78,13 @@ def test_numbers_of_every_kind_are_measured(measured, expectation):
     claim("the sentence", measured, **expectation)
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_from_a_training_leave_no_warning_on_the_page():
+    loss = torch.tensor(2.0, requires_grad=True) * 3
+    claim("the loss", [loss, loss / 2], below=7.0)
+    claim("the loss", loss, equals=6.0, within=0.1)
+
+
 def test_without_a_notebook_the_claim_is_printed():
     code = "from ndelib.claims import claim; claim('one is less than two', 1, below=2)"
     shown = subprocess.check_output([sys.executable, "-c", code], text=True, encoding="utf-8")
