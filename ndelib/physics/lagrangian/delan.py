@@ -1,6 +1,6 @@
 """Deep Lagrangian networks: kinetic energy with a mass matrix that is positive by construction, less a potential.
 
-M(q) = 𝓛𝓛ᵀ with a triangular 𝓛 whose diagonal is positive. One pass gives 𝓛, V and their derivatives by every
+M(q) = KKᵀ with a triangular K whose diagonal is positive. One pass gives K, V and their derivatives by every
 coordinate: forward mode along all of them at once, layer by layer.
 
 Source: Lutter, Ritter & Peters, Deep Lagrangian networks: using physics as model prior for deep learning, ICLR 2019.
@@ -21,7 +21,7 @@ from ndelib.physics.states import halves
 class DeLaN(nn.Module):
     """L(q, v) = v·M(q)v/2 − V(q), with M and V from a network: inverse dynamics τ(q, v, a), and forward dynamics.
 
-    M = 𝓛𝓛ᵀ is symmetric and positive for any weights. No L of another form, such as a magnetic or a relativistic one,
+    M = KKᵀ is symmetric and positive for any weights. No L of another form, such as a magnetic or a relativistic one,
     can be learned. ``model(t, y, tau)`` is [v, a] of y = [q, v], (*, 2n) -> (*, 2n).
 
     Args:
@@ -30,7 +30,7 @@ class DeLaN(nn.Module):
         depth: how many hidden layers.
         angles: which coordinates are angles, by index, or ``True`` for all: the network sees their cosine and sine.
         activation: ``"softplus"``, ``"tanh"``, ``"silu"`` or ``"sin"``.
-        epsilon: added to the diagonal of 𝓛 behind its softplus: M's determinant is at least epsilon²ⁿ.
+        epsilon: added to the diagonal of K behind its softplus: M's determinant is at least epsilon²ⁿ.
 
     Raises:
         ValueError: an argument has a wrong value.
@@ -70,7 +70,7 @@ class DeLaN(nn.Module):
         self.register_buffer("_place", place.flatten(1), persistent=False)
 
     def factor(self, q: Tensor) -> Tensor:
-        """Return the triangular 𝓛(q), (*, n, n), with M = 𝓛𝓛ᵀ."""
+        """Return the triangular K(q), (*, n, n), with M = KKᵀ."""
         return self._matrix(self._positive(self.net(self.features(q)))[0])
 
     def mass(self, q: Tensor) -> Tensor:
@@ -127,19 +127,19 @@ class DeLaN(nn.Module):
         return torch.cat((v, self.forward_dynamics(q, v, tau)), -1)
 
     def _terms(self, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return 𝓛, the torques of motion, and ∂V/∂q."""
+        """Return K, the torques of motion, and ∂V/∂q."""
         out, change = self.net.along(self.features(q), self.features.jacobian(q))
         entries, slope = self._positive(out)
         factor = self._matrix(entries)
-        dfactor = self._matrix(slope[..., None, :] * change[..., :-1])  # ∂𝓛/∂qᵢ, (*, n, n, n)
-        w = _times(factor.mT, v)  # 𝓛ᵀv: the kinetic energy is |w|²/2
-        dw = (v[..., None, None, :] @ dfactor)[..., 0, :]  # (∂𝓛/∂qᵢ)ᵀv, (*, n, n)
-        rate = (v[..., None, :] @ dfactor.flatten(-2))[..., 0, :].unflatten(-1, (self.n, self.n))  # d𝓛/dt
+        dfactor = self._matrix(slope[..., None, :] * change[..., :-1])  # ∂K/∂qᵢ, (*, n, n, n)
+        w = _times(factor.mT, v)  # Kᵀv: the kinetic energy is |w|²/2
+        dw = (v[..., None, None, :] @ dfactor)[..., 0, :]  # (∂K/∂qᵢ)ᵀv, (*, n, n)
+        rate = (v[..., None, :] @ dfactor.flatten(-2))[..., 0, :].unflatten(-1, (self.n, self.n))  # dK/dt
         motion = _times(rate, w) + _times(factor, _times(rate.mT, v)) - _times(dw, w)
         return factor, motion, change[..., -1]
 
     def _positive(self, out: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the entries of 𝓛, whose diagonal is made positive, and the derivatives of that, (*, n(n + 1)/2)."""
+        """Return the entries of K, whose diagonal is made positive, and the derivatives of that, (*, n(n + 1)/2)."""
         diagonal, rest = out[..., : self.n], out[..., self.n : -1]
         positive = functional.softplus(diagonal) + self.epsilon
         return torch.cat((positive, rest), -1), torch.cat((diagonal.sigmoid(), torch.ones_like(rest)), -1)
