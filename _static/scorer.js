@@ -1,4 +1,4 @@
-// How the search ranks what it finds: Sphinx's own weights, and three changes. Who looks for a word wants the chapter that
+// How the search ranks what it finds: Sphinx's own weights, and four changes. Who looks for a word wants the chapter that
 // teaches it before the pages that list words, and of the chapters the one that says most about it (OCCURRENCES, which
 // tools/pages/search.py writes below when the site is built). A function's own entry comes first.
 var OCCURRENCES = { pages: [], rarity: {}, shares: {} };
@@ -23,7 +23,7 @@ var Scorer = {
   objPartialMatch: 6,
   objPrio: { 0: 15, 1: 5, 2: -5 },
   objPrioDefault: 0,
-  title: 15,
+  title: 8, // Sphinx: 15; one word of the query in a heading is not the whole query
   partialTitle: 7,
   term: 5,
   partialTerm: 2,

@@ -1,4 +1,4 @@
-"""Who searches for a word of the book finds its page: among the first two, as the reference may stand beside it."""
+"""Who searches for a word finds its page: among the first two behind the glossary, as another may say as much of it."""
 
 from urllib.parse import quote
 
@@ -24,6 +24,9 @@ QUERIES = {
     "threshold": "chapters/14_sindy.html",
     "limit cycle": "chapters/05_bifurcations.html",
     "MultipleShooting": "api/models.html",
+    "Noether": "chapters/23_mechanics.html",
+    "HNN": "chapters/24_hamiltonian_networks.html",
+    "mass matrix": "chapters/26_lagrangian_networks.html",
 }
 
 
@@ -39,7 +42,8 @@ def results(browser: Browser, site: str, query: str) -> list[str]:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_search_finds_the_page(browser: Browser, site: str, query: str):
-    assert QUERIES[query] in results(browser, site, query)[:2]
+    pages = [page for page in results(browser, site, query) if page != "glossary.html"]
+    assert QUERIES[query] in pages[:2]
 
 
 def test_an_excerpt_is_of_the_text(browser: Browser, site: str):
