@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -43,6 +43,35 @@ def join(first: Tensor, second: Tensor, like: tuple[Tensor, Tensor]) -> tuple[Te
 def join(first: Tensor, second: Tensor, like: State) -> State:
     """Put two halves together as ``like`` has them: in a tensor (*, 2n), or as a pair."""
     return (first, second) if isinstance(like, tuple) else torch.cat((first, second), -1)
+
+
+def velocity_halves(y: Tensor, n: int, owner: str) -> tuple[Tensor, Tensor]:
+    """Split [q, v], (*, 2n), of a model that was made for n coordinates, as :func:`halves` does."""
+    q, v = halves(y, "[q, v]", owner)
+    if q.shape[-1] != n:
+        raise ValueError(f"the state [q, v] of {owner} must be (*, {2 * n}), got {tuple(y.shape)}")
+    return q, v
+
+
+def total(
+    value: Any, x: Tensor, name: str, each: str = "a sample", hint: str = "Add the coordinates by .sum(-1)"
+) -> Tensor:
+    """Return the sum of a function's values over a batch, so that its gradient is that of each sample.
+
+    Args:
+        value: what the function returned for ``x``; it must be one number for each of them, (*).
+        x: what it was given, (*, n).
+        name: the function, as the message calls it.
+        each: what one of x is.
+        hint: what to do, for the message.
+    """
+    if not isinstance(value, Tensor) or value.shape != x.shape[:-1]:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(
+            f"{name} must return one number {each}, shape {tuple(x.shape[:-1])} for {tuple(x.shape)}; it returned "
+            f"{got}. {hint}"
+        )
+    return value.sum()
 
 
 def check_unwrapped(q: Tensor, names: str = "q") -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ndelib.physics.features import Features
 from ndelib.physics.hamiltonian.checks import check_count, join
 from ndelib.physics.networks import Perceptron, find_activation
-from ndelib.physics.states import halves
+from ndelib.physics.states import halves, total
 
 Energy = Callable[[Tensor], Tensor]
 """A scalar function of a state, (*, d) -> (*)."""
@@ -36,17 +36,8 @@ def gradient(energy: Energy, y: Tensor) -> Tensor:
         slope: Tensor = own(y)
         return slope
 
-    def total(y: Tensor) -> Tensor:
-        value = energy(y)
-        if not isinstance(value, Tensor) or value.shape != y.shape[:-1]:
-            what = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"an energy must return one number a state: {tuple(y.shape[:-1])} for states {tuple(y.shape)}; it "
-                f"returned {what}. A network that ends in one unit needs .squeeze(-1)"
-            )
-        return value.sum()
-
-    result: Tensor = torch.func.grad(total)(y)
+    hint = "A network that ends in one unit needs .squeeze(-1)"
+    result: Tensor = torch.func.grad(lambda y: total(energy(y), y, "an energy", "a state", hint))(y)
     return result
 
 

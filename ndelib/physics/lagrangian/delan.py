@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ndelib.physics.features import Features
 from ndelib.physics.networks import Perceptron, find_activation
-from ndelib.physics.states import halves
+from ndelib.physics.states import velocity_halves
 
 
 class DeLaN(nn.Module):
@@ -149,10 +149,7 @@ class DeLaN(nn.Module):
         return (entries @ self._place.to(entries)).unflatten(-1, (self.n, self.n))
 
     def _split(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        q, v = halves(y, "[q, v]", f"DeLaN({self.n})")
-        if q.shape[-1] != self.n:
-            raise ValueError(f"the state [q, v] of DeLaN({self.n}) must be (*, {2 * self.n}), got {tuple(y.shape)}")
-        return q, v
+        return velocity_halves(y, self.n, f"DeLaN({self.n})")
 
 
 def _times(A: Tensor, x: Tensor) -> Tensor:

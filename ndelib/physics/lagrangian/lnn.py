@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ndelib.physics.features import Features
 from ndelib.physics.mechanics.euler_lagrange import accelerations, mass_matrix, momentum, solve_masses
 from ndelib.physics.networks import Perceptron, find_activation
-from ndelib.physics.states import halves
+from ndelib.physics.states import velocity_halves
 
 STRAIGHT: tuple[type[nn.Module], ...] = (
     nn.ReLU,
@@ -134,7 +134,4 @@ class LNN(nn.Module):
         return M, (J @ gradient[..., :f, None])[..., 0] - second[..., 0, 1:]
 
     def _split(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        q, v = halves(y, "[q, v]", f"LNN({self.n})")
-        if q.shape[-1] != self.n:
-            raise ValueError(f"the state [q, v] of LNN({self.n}) must be (*, {2 * self.n}), got {tuple(y.shape)}")
-        return q, v
+        return velocity_halves(y, self.n, f"LNN({self.n})")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from ndelib.physics.mechanics.errors import SingularMassMatrix
-from ndelib.physics.states import columns, halves
+from ndelib.physics.states import columns, halves, total
 from ndelib.solvers.graph import values
 
 Lagrangian = Callable[[Tensor, Tensor], Tensor]
@@ -145,14 +145,7 @@ def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 
 def _total(L: Lagrangian, q: Tensor, v: Tensor) -> Tensor:
     """Return the sum of L over a batch, once its shape is checked: its gradient is that of each sample."""
-    value = L(q, v)
-    if not isinstance(value, Tensor) or value.shape != q.shape[:-1]:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(
-            f"L(q, v) must return one number a sample, shape {tuple(q.shape[:-1])} for q of {tuple(q.shape)}; "
-            f"it returned {got}. Add the coordinates by .sum(-1)"
-        )
-    return value.sum()
+    return total(L(q, v), q, "L(q, v)")
 
 
 def _complain(M: Tensor, q: Tensor, v: Tensor, wrong: Tensor) -> None:

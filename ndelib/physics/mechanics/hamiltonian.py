@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from ndelib.physics.states import State, halves, join
+from ndelib.physics.states import State, halves, join, total
 from ndelib.solvers.graph import values
 
 Hamiltonian = Callable[[Tensor, Tensor], Tensor]
@@ -65,14 +65,7 @@ class HamiltonianField:
         return slope
 
     def _total(self, q: Tensor, p: Tensor) -> Tensor:
-        value = self.H(q, p)
-        if not isinstance(value, Tensor) or value.shape != q.shape[:-1]:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(
-                f"H(q, p) must return one number a sample, shape {tuple(q.shape[:-1])} for q of {tuple(q.shape)}; "
-                f"it returned {got}. Add the coordinates by .sum(-1)"
-            )
-        return value.sum()
+        return total(self.H(q, p), q, "H(q, p)")
 
 
 def hamiltonian_field(H: Hamiltonian) -> HamiltonianField:
