@@ -8,6 +8,7 @@ import ast
 import builtins
 import signal
 import symtable
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -27,6 +28,8 @@ WHOLE = (
 bar that is stopped keeps its lock, for which the next one waits for ever."""
 TRANSFORMS = "/torch/_functorch/"
 """Where a cell is not stopped at any depth: a ``grad`` or ``vmap`` without its end spoils every later one."""
+HALVES = {"__enter__", "__exit__"}
+"""Nor in these: what is half entered or half left stays, be it autocast or a random state on loan."""
 FILLING = {"add", "append", "extend", "insert", "pop", "setdefault", "update"}
 
 
@@ -43,10 +46,12 @@ def limit_cells(shell: Any, seconds: float) -> None:
     """
     missing: set[str] = set()
     binds: set[str] = set()
+    with_gradients = True
 
     class LeaveOut(ast.NodeTransformer):
         def visit(self, cell: ast.AST) -> ast.AST:
-            nonlocal binds
+            nonlocal binds, with_gradients
+            with_gradients = gradients()
             reads, binds = names(cell)
             if missing & reads:
                 missing.update(binds, written(cell))
@@ -58,7 +63,7 @@ def limit_cells(shell: Any, seconds: float) -> None:
             return cell
 
     def stop(_: int, frame: FrameType | None) -> None:
-        if any(TRANSFORMS in one.f_code.co_filename for one in callers(frame)):
+        if any(TRANSFORMS in one.f_code.co_filename or one.f_code.co_name in HALVES for one in callers(frame)):
             return  # it comes again soon
         for one in callers(frame):
             if one.f_globals is shell.user_ns:
@@ -73,6 +78,9 @@ def limit_cells(shell: Any, seconds: float) -> None:
     def judge(ended: Any) -> None:
         if ended.error_in_exec is not None:
             missing.update(binds)
+            # ``set_grad_enabled(False)`` counts from its call on: a cell that is stopped before its ``with`` begins
+            # would leave no gradient to the cells behind it.
+            gradients(with_gradients)
 
     builtins.OverBudget = OverBudget  # type: ignore[attr-defined]
     shell.ast_transformers.append(LeaveOut())
@@ -99,6 +107,16 @@ def shorten_training(steps: int) -> None:
 def shortened(train: Callable[..., Any], most: int) -> Callable[..., Any]:
     """Return ``train`` with ``most`` steps at most."""
     return lambda *args, **options: train(*args, **{**options, "steps": min(options.get("steps", most), most)})
+
+
+def gradients(on: bool | None = None) -> bool:
+    """Return whether torch, if it is imported, records gradients; with ``on``, say first whether it shall."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return True
+    if on is not None:
+        torch.set_grad_enabled(on)
+    return bool(torch.is_grad_enabled())
 
 
 def callers(frame: FrameType | None) -> Iterator[FrameType]:

@@ -164,6 +164,11 @@ LIMITED = [
     ("print(undefined)\nafter = 1", "NameError"),
     ("print(after)", "OverBudget: needs"),
     ("import time\ntime.sleep(1.0)", ""),
+    ("while True:\n    with torch.no_grad():\n        pass", "OverBudget: more than"),
+    ("torch.set_grad_enabled(False)\nwhile True: pass", "OverBudget: more than"),
+    ("assert torch.is_grad_enabled()", ""),
+    *[("while True:\n    with torch.autocast('cpu', torch.bfloat16):\n        pass", "OverBudget: more than")] * 3,
+    ("assert not torch.is_autocast_enabled('cpu')", ""),
 ]
 
 
