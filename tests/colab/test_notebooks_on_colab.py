@@ -152,6 +152,21 @@ def test_each_cell_of_a_chapter_meets_colabs_versions(path: Path, furnished: Mac
     assert len(stopped) < (1 - LEAST_RUN) * len(ended), f"too few cells run: {len(stopped)} are stopped or left out"
 
 
+SLOW_CONTEXT = """\
+class Slow:
+    def __enter__(self):
+        setattr(math, "depth", math.depth + 1)
+        sum(range(10**4))
+
+    def __exit__(self, *_):
+        sum(range(10**4))
+        setattr(math, "depth", math.depth - 1)
+
+while True:
+    with Slow():
+        sum(range(10**4))
+"""
+
 LIMITED = [
     ("n, kept = 0, []", ""),
     ("slow = 1\nwhile True:\n    n += 1\n    kept.append(n)", "OverBudget: more than"),
@@ -167,8 +182,9 @@ LIMITED = [
     ("while True:\n    with torch.no_grad():\n        pass", "OverBudget: more than"),
     ("torch.set_grad_enabled(False)\nwhile True: pass", "OverBudget: more than"),
     ("assert torch.is_grad_enabled()", ""),
-    *[("while True:\n    with torch.autocast('cpu', torch.bfloat16):\n        pass", "OverBudget: more than")] * 3,
-    ("assert not torch.is_autocast_enabled('cpu')", ""),
+    ("import math\nmath.depth = 0", ""),
+    *[(SLOW_CONTEXT, "OverBudget: more than")] * 3,
+    ("assert math.depth == 0", ""),
 ]
 
 
