@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.func import grad, vmap
+from torch.func import grad, jacfwd, jacrev, vmap
 
 from ndelib import odeint
 from ndelib.physics import (
@@ -35,6 +35,7 @@ from ndelib.physics import (
 from tests.physics.hamiltonian_cases import states as random
 
 F64 = torch.float64
+DOUBLE = {"m1": 1.3, "m2": 0.7, "l1": 0.9, "l2": 1.4, "gravity": 9.81}
 
 
 def double_pendulum_by_hand(q, v, m1, m2, l1, l2, g):
@@ -54,15 +55,30 @@ def test_the_pendulum_equals_its_derivation_by_hand_to_rounding():
 
 
 def test_the_double_pendulum_equals_its_derivation_by_hand_to_rounding():
-    numbers = {"m1": 1.3, "m2": 0.7, "l1": 0.9, "l2": 1.4, "gravity": 9.81}
-    double = DoublePendulum(**numbers)
+    double = DoublePendulum(**DOUBLE)
     q, v = random(2, 50, 2, scale=2.0)
-    by_hand = double_pendulum_by_hand(q, v, *numbers.values())
+    by_hand = double_pendulum_by_hand(q, v, *DOUBLE.values())
     assert torch.allclose(accelerations(double.lagrangian, q, v), by_hand, rtol=1e-12, atol=1e-12)
     assert torch.allclose(double.accelerations(q, v), by_hand, rtol=1e-12, atol=1e-12)
     field = euler_lagrange(double.lagrangian)(0.0, torch.cat((q, v), -1))
     assert torch.equal(field[:, :2], v)
     assert torch.allclose(field[:, 2:], by_hand, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("gradients", [True, False], ids=["", "no_grad"])
+@pytest.mark.parametrize("ways", [(jacfwd,), (jacrev,), (jacfwd, jacrev), (jacfwd, jacfwd)])
+def test_derivatives_of_accelerations_are_right_in_every_mode_and_order(ways, gradients):
+    # Those of torch.linalg.solve are not, inside vmap.
+    L = DoublePendulum(**DOUBLE).lagrangian
+    q = random(6, 2, scale=2.0)
+    of_ours = lambda q: accelerations(L, q, torch.ones_like(q))  # noqa: E731
+    by_hand = lambda q: double_pendulum_by_hand(q, torch.ones_like(q), *DOUBLE.values())  # noqa: E731
+    for way in ways:
+        of_ours, by_hand = way(of_ours), jacrev(by_hand)
+    with torch.set_grad_enabled(gradients):
+        found = vmap(of_ours)(q)
+    exact = vmap(by_hand)(q)
+    assert torch.allclose(found, exact, rtol=1e-10, atol=1e-10)
 
 
 def test_forces_that_have_no_potential_enter_the_equation():

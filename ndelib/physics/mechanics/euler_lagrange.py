@@ -127,8 +127,19 @@ def solve_masses(M: Tensor, right: Tensor, q: Tensor, v: Tensor) -> Tensor:
         _complain(M, q, v, wrong)
     if M.shape[-1] == 1:
         return right / M[..., 0]
-    solution: Tensor = torch.linalg.solve(M, right[..., None])[..., 0]
-    return solution
+    return _solution(M, right[..., None])[..., 0]
+
+
+def _solution(M: Tensor, right: Tensor) -> Tensor:
+    """Return the x of M x = right, both (*, n, k), with derivatives that are right in every mode and order.
+
+    Those of ``torch.linalg.solve`` are not: in ``vmap(jacfwd(f))``, and without ``enable_grad`` in ``vmap(jacrev(f))``,
+    they come from ``torch.linalg.lu_solve``, which in torch 2.13 is wrong where it has to broadcast. So the value is
+    that of the solve, and its derivatives are those of M⁻¹ right.
+    """
+    value: Tensor = torch.linalg.solve(M.detach(), right.detach())
+    smooth = torch.linalg.inv(M) @ right
+    return value + (smooth - smooth.detach())
 
 
 def _equation(L: Lagrangian, q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
