@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from tests.conftest import FULL
+from tests.conftest import FULL, full
 from tools import stamp
 from tools.common import ROOT
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.colab
 BUDGET = Path(__file__).with_name("budget.py")
 CELL_S = 1.5  # of CPU, for a cell of a chapter
 STALL_S = 120  # of wall-clock time: a cell that takes so long, with so little work, has stopped
-BLANK_S = 60.0  # for a cell of an assignment, where nothing is computed yet
 TRAINING_STEPS = 5
+FORGET = "%reset -f\nimport torch\ntorch.set_default_dtype(torch.float32)\ndel torch"
 LEAST_RUN = 0.2  # of a chapter's cells, on a machine so busy that its CPU time is worth a third; else it is most
 
 CHAPTERS = [path for path in stamp.notebooks(ROOT) if path.parent.name == "chapters"]
@@ -105,11 +105,19 @@ def test_a_copy_without_an_address_says_so_on_colab(machine: Machine, tmp_path: 
         machine.execute(notebook, tmp_path)
 
 
-def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path, cell_s: float) -> list[str]:
-    """Run ``notebook`` in place on a machine that has the library, and check that it left the machine as it was.
+def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path) -> None:
+    """Run ``notebook`` in place, past errors, on a machine that has the library; it must leave that as it was."""
+    folder.mkdir(exist_ok=True)
+    before = machine.packages()
+    machine.execute(notebook, folder, allow_errors=True, timeout=STALL_S)
+    assert machine.packages() == before, "the notebook installed, removed or replaced packages"
+    assert list(folder.iterdir()) == [], "the notebook left files that its reader did not ask for"
 
-    From the cell after the setup on, each may take ``cell_s`` seconds of CPU. Returns for each of its code cells the
-    error that ended it, ``OverBudget`` among them, or an empty text.
+
+def run_in_little_time(notebook: NotebookNode, machine: Machine, folder: Path, cell_s: float) -> list[str]:
+    """Do so with ``cell_s`` seconds of CPU for each cell from the one after the setup on.
+
+    Returns for each code cell the error that ended it, ``OverBudget`` among them, or an empty text.
     """
     setup = next(place for place, cell in enumerate(notebook.cells) if "setup" in cell.metadata.get("tags", []))
     rules = nbformat.v4.new_code_cell(
@@ -119,18 +127,14 @@ def run_beside_others(notebook: NotebookNode, machine: Machine, folder: Path, ce
         f"budget['shorten_training']({TRAINING_STEPS})"
     )
     notebook.cells.insert(setup + 1, rules)
-    folder.mkdir()
-    before = machine.packages()
     try:
-        machine.execute(notebook, folder, allow_errors=True, timeout=STALL_S)
+        run_beside_others(notebook, machine, folder)
     except nbclient.exceptions.CellTimeoutError:
         # Seen once in thirty runs: a cell that is stopped at a bad moment leaves a kernel that never answers. It is the
         # fault of the stopping; a notebook that really hangs does so again.
-        machine.execute(notebook, folder, allow_errors=True)
+        run_beside_others(notebook, machine, folder)
     notebook.cells.remove(rules)
     assert not errors_of(rules)
-    assert machine.packages() == before, "the notebook installed, removed or replaced packages"
-    assert list(folder.iterdir()) == [], "the notebook left files that its reader did not ask for"
     return [errors_of(cell) for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -142,7 +146,7 @@ def test_chapter_runs(path: Path, machine: Machine, address: str, tmp_path: Path
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.name)
 def test_each_cell_of_a_chapter_meets_colabs_versions(path: Path, furnished: Machine, tmp_path: Path) -> None:
-    ended = run_beside_others(nbformat.read(path, as_version=4), furnished, tmp_path / "content", CELL_S)
+    ended = run_in_little_time(nbformat.read(path, as_version=4), furnished, tmp_path / "content", CELL_S)
     stopped = [error for error in ended if error.startswith("OverBudget")]
     # A stopped cell has drawn fewer random numbers than it would, and a model is hardly trained: what is claimed of
     # them need not hold.
@@ -192,22 +196,56 @@ def test_a_cell_over_its_budget_is_stopped_and_what_needs_it_is_left_out(furnish
     notebook = small_notebook()
     stamp.stamp(notebook, "", stamp.library_version(ROOT), "notebook.ipynb")
     notebook.cells += [nbformat.v4.new_code_cell(source) for source, _ in LIMITED]
-    ended = run_beside_others(notebook, furnished, tmp_path / "content", 0.5)
+    ended = run_in_little_time(notebook, furnished, tmp_path / "content", 0.5)
     assert ended[: -len(LIMITED)] == [""] * (1 + len(SMALL))
     for (source, wanted), error in zip(LIMITED, ended[-len(LIMITED) :], strict=True):
         assert error.startswith(wanted), source
         assert bool(error) == bool(wanted), source
 
 
-@pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.name)
-def test_assignment_starts_and_its_checks_answer(path: Path, furnished: Machine, tmp_path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    run_beside_others(notebook, furnished, tmp_path / "content", BLANK_S)
+def faults_of_assignment(cells: list[NotebookNode]) -> list[str]:
+    """Return which cells of a student's notebook that was run ended with an error and should not.
 
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    A blank may fail, and so may what uses its result; everything above the first one, and every check, may not.
+    """
+    code = [cell for cell in cells if cell.cell_type == "code"]
     blanks = [number for number, cell in enumerate(code) if BLANK.search(cell.source)]
-    assert blanks, "nothing is left for the student to fill in"
-    for number, cell in enumerate(code):
-        # A blank may fail, and so may what uses its result; everything above the first one, and every check, may not.
-        if number < blanks[0] or "grader.check(" in cell.source:
-            assert not errors_of(cell), f"{path.name}: {cell.source!r} ended with {errors_of(cell)}"
+    if not blanks:
+        return ["nothing is left for the student to fill in"]
+    sound = [cell for number, cell in enumerate(code) if number < blanks[0] or "grader.check(" in cell.source]
+    return [f"{cell.source!r} ended with {errors_of(cell)}" for cell in sound if errors_of(cell)]
+
+
+def run_assignments(notebooks: list[NotebookNode], machine: Machine, folder: Path) -> list[list[str]]:
+    """Run students' notebooks one after the other in one kernel, whose names are removed before each; return faults.
+
+    A kernel with all that assignments import takes longer to start than most of them take to run.
+    """
+    cells = []
+    for notebook in notebooks:
+        cells += [nbformat.v4.new_code_cell(FORGET), *notebook.cells]
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"  # two notebooks may use the same ones
+    run_beside_others(nbformat.v4.new_notebook(cells=cells), machine, folder)
+    return [faults_of_assignment(notebook.cells) for notebook in notebooks]
+
+
+# The long form gives each a kernel of its own.
+@pytest.mark.parametrize(
+    "paths", full([[path] for path in STUDENTS], [STUDENTS]), ids=lambda paths: paths[0].name if FULL else "all"
+)
+def test_assignments_start_and_their_checks_answer(paths: list[Path], furnished: Machine, tmp_path: Path) -> None:
+    notebooks = [nbformat.read(path, as_version=4) for path in paths]
+    found = run_assignments(notebooks, furnished, tmp_path / "content")
+    assert {path.name: faults for path, faults in zip(paths, found, strict=True) if faults} == {}
+
+
+def test_an_assignment_cannot_lean_on_the_one_before(furnished: Machine, tmp_path: Path) -> None:
+    blank, check = "answer = ...", 'grader.check("q1")'
+    grader = "class grader:\n    check = print"
+    first = ["import torch, missing_on_colab", "torch.set_default_dtype(torch.float64)", grader, blank, check]
+    second = ["import torch", "assert torch.ones(1).dtype == torch.float32", blank, check]
+    of_both = [nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, code)]) for code in (first, second)]
+    faults = run_assignments(of_both, furnished, tmp_path / "content")
+    assert ["missing_on_colab" in faults[0][0], len(faults[0])] == [True, 1]
+    assert ["'grader' is not defined" in faults[1][0], len(faults[1])] == [True, 1]
