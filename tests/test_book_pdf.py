@@ -7,9 +7,12 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from ndelib.claims import claim
-from tools.common import ROOT
+from tools.chapters import all_chapters, read_notebook
+from tools.common import ROOT, Problem
 from tools.pages.claims import MIME_TYPE
-from tools.paper.pdf import as_a_book, faults, for_print, preface, with_long_tables
+from tools.paper.cells import as_a_plan, for_print, preface, unfolded, with_long_tables
+from tools.paper.latex import MAY_BREAK, ROOM_FOR_A_BOX, ROOM_FOR_A_SECTION, as_a_book, faults
+from tools.paper.pdf import parts
 
 PNG = base64.b64encode(b"picture").decode()
 
@@ -73,7 +76,68 @@ def test_chapters_have_the_numbers_of_their_titles_and_other_pages_none():
 def test_proofs_are_proofs():
     latex = "\\begin{sphinxadmonition}{note}\n\\sphinxAtStartPar\nProof. By (1).\n\\end{sphinxadmonition}"
     other = latex.replace("Proof.", "Note.")
-    assert as_a_book(latex + other) == "\\begin{proof}By (1).\n\\end{proof}" + other
+    made = as_a_book(latex + other)
+    assert made.startswith("\\begin{proof}By (1).\n\\end{proof}")
+    assert made.endswith(other)
+
+
+def test_parts_open_with_a_page_and_have_the_numbers_of_the_contents():
+    chapter = "\\chapter{23 Least action}\n\\label{\\detokenize{a:b}}\\label{\\detokenize{chapters/23_a::doc}}\n"
+    glossary = "\\chapter{Glossary}\n\\label{\\detokenize{a:b}}\\label{\\detokenize{glossary::doc}}\n"
+    made = as_a_book(chapter + glossary, {"chapters/23_a": "Part VI: Physics", "glossary": "Reference"})
+    assert re.findall(r"\\part\{.*\}|\\chapter\{.*\}", made) == [
+        r"\part{Physics}",
+        r"\chapter{Least action}",
+        r"\part{Reference}",
+        r"\chapter{Glossary}",
+    ]
+    assert r"\setcounter{part}{5}\part{Physics}" in made
+    assert r"\setcounter{secnumdepth}{-2}\part{Reference}" in made
+    with pytest.raises(Problem, match="no place for 'Part I: Dynamics'"):
+        as_a_book(glossary, {"chapters/01_a": "Part I: Dynamics"})
+
+
+def test_every_part_of_the_contents_has_a_page_to_begin_with():
+    found = parts()
+    assert found["chapters/01_vector_fields"] == "Part I: Dynamics"
+    assert found["glossary"] == "Reference"
+    assert not [page for page in found if page.startswith("api/")]
+
+
+def test_a_link_to_a_theorem_leads_to_its_box():
+    box = "\\begin{sphinxadmonition}{note}{Theorem 1.1}\n\\end{sphinxadmonition}\n"
+    for before in ("\\label{chapters/01_a:thm}\n", "\\phantomsection \\label{exercise:ex}\n\n"):
+        label = re.search(r"\\label\{.*?\}", before)[0]
+        assert as_a_book(before + box).startswith(rf"{ROOM_FOR_A_BOX}\phantomsection{label}" + "\n\\begin{sphinxadm")
+
+
+def test_no_heading_and_no_box_begins_where_the_page_ends():
+    made = as_a_book("\\section{A}\ntext\n\\subsection{B}\n\\begin{sphinxadmonition}{note}{Check yourself}\n")
+    assert made.count(ROOM_FOR_A_SECTION + "\n\\s") == 2
+    assert ROOM_FOR_A_BOX + "\n\\begin{sphinxadmonition}" in made
+    bold = "\n\\sphinxAtStartPar\n\\sphinxstylestrong{Answers.}\n"
+    assert r"\smallheading{Answers.}" in as_a_book(bold + "\n\\begin{enumerate}")
+    assert as_a_book(bold.replace(".}\n", ".} Yes.\n\n")).endswith("\\sphinxstylestrong{Answers.} Yes.\n\n")
+
+
+def test_long_code_in_a_table_may_be_broken():
+    made = as_a_book(r"\sphinxcode{\sphinxupquote{method=HNN(EnergyNet(2 * n), f())}}")
+    assert made.count(MAY_BREAK) == 3 + 1  # after "=", "(", "(", and in EnergyNet; not in "f()"
+    assert made.replace(MAY_BREAK, "") == r"\sphinxcode{\sphinxupquote{method=HNN(EnergyNet(2 * n), f())}}"
+    assert as_a_book("f(x) = EnergyNet") == "f(x) = EnergyNet"
+
+
+def test_answers_and_solutions_stand_under_their_name():
+    source = "1. Is it?\n\n<details><summary>Answers</summary>\n\n1. It is.\n\n</details>\n:::\n"
+    assert unfolded(source) == "1. Is it?\n\n**Answers.**\n\n1. It is.\n\n\n:::\n"
+
+
+@pytest.mark.parametrize("path", all_chapters(), ids=lambda path: path.stem[:2])
+def test_nothing_that_the_site_folds_stays_without_its_name(path):
+    printed_cells = for_print(read_notebook(path)).cells
+    text = "".join(cell.source for cell in printed_cells if cell.cell_type == "markdown")
+    assert re.search(r"^\*\*Answers?\.\*\*$", text, re.MULTILINE)
+    assert not re.search(r"</?(details|summary)", text)
 
 
 def test_tables_of_claims_may_go_on_over_pages():
@@ -102,3 +166,9 @@ def test_the_landing_page_becomes_a_preface_without_sections_that_would_be_chapt
     assert text.startswith("# Neural Differential Equations\n\nA deep network is")
     assert "every" in text.lower()
     assert not re.search(r"^##|<!--|:::|make book", text, re.MULTILINE)
+
+
+def test_the_page_of_contents_is_not_a_second_table_of_contents():
+    plan = as_a_plan((ROOT / "contents.md").read_text(encoding="utf-8"))
+    assert plan.startswith("# The plan of the book\n")
+    assert "# Contents" not in plan

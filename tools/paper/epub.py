@@ -19,7 +19,7 @@ from tools.chapters import all_chapters
 from tools.common import BUILD, ROOT, Problem, run_program, step
 from tools.execute import bring_up_to_date
 from tools.pages.claims import claims_page
-from tools.paper.pdf import for_print, preface
+from tools.paper.cells import for_print, preface
 from tools.site import executed, first_fault, jupyter_book, stage
 
 SOURCES = BUILD / "epub-src"
