@@ -25,14 +25,21 @@ HIDDEN = {
 """What the site folds away, paper leaves out; the setup cell is for Colab."""
 
 
+def promise(landing: str) -> str:
+    """Return the first sentences of the ``landing`` page, which say what the book is."""
+    found = re.search(r"^:::\{div\} nde-promise\n(.+?)\n\n", landing, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise Problem("intro.md has no promise for the books on paper: no div nde-promise that begins with a paragraph")
+    return " ".join(found[1].split())
+
+
 def preface(landing: str) -> str:
     """Return what paper keeps of the ``landing`` page, in MyST: what the book is. The rest leads to other pages."""
-    promise = re.search(r"^:::\{div\} nde-promise\n(.+?)\n\n", landing, re.DOTALL | re.MULTILINE)
     title = landing.partition("\n# ")[2].partition("\n")[0]
     different = landing.partition("## What is different here\n")[2]
-    if promise is None or not different:
-        raise Problem("intro.md has no promise, or no section 'What is different here', for the books on paper")
-    return f"# {title}\n\n{promise[1]}\n\n{different.strip()}\n"
+    if not different:
+        raise Problem("intro.md has no section 'What is different here' for the books on paper")
+    return f"# {title}\n\n{promise(landing)}\n\n{different.strip()}\n"
 
 
 def for_print(notebook: NotebookNode) -> NotebookNode:
