@@ -34,6 +34,14 @@ def test_a_slider_becomes_its_first_picture_with_the_caption():
     assert words.data == {"text/markdown": r"*h \< 2 is \*stable\**"}
 
 
+def test_a_picture_keeps_its_alternative_text():
+    html = f'<figure><img src="data:image/png;base64,{PNG}" alt="a &lt; b"><figcaption>c</figcaption></figure>'
+    figure = new_output("display_data", {"text/html": html})
+    assert printed(figure).metadata["mystnb"] == {"image": {"alt": "a < b", "align": "center"}}
+    assert "mystnb" not in printed(figure, figure).metadata, "which of the two would it be?"
+    assert "mystnb" not in printed(new_output("stream", name="stdout", text="3")).metadata
+
+
 def test_a_claim_becomes_a_sentence(capsys):
     text = "✓ Claim: x_1 grows (expected > 1; measured 2)"
     data = {MIME_TYPE: {"holds": True}, "text/html": "<div>…</div>", "text/plain": text}

@@ -12,7 +12,7 @@ from nbformat import NotebookNode, from_dict, v4
 from tools.common import Problem
 from tools.pages.claims import MIME_TYPE, escape
 
-PICTURE = re.compile(r'<img src="data:image/png;base64,([^"]+)"')
+PICTURE = re.compile(r'<img src="data:image/png;base64,([^"]+)"(?:\s+alt="([^"]*)")?')
 FOLDED = re.compile(r"^<details>\s*<summary>(.+?)</summary>\n(.*?)^</details>", re.DOTALL | re.MULTILINE)
 CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 
@@ -51,6 +51,7 @@ def for_print(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             tags = cell.metadata.get("tags", [])
             cell.metadata["tags"] = [HIDDEN.get(tag, tag) for tag in tags]
+            cell.metadata |= _described(cell)
             cell.outputs = [new for output in cell.outputs for new in _translated(output)]
     return copy
 
@@ -70,6 +71,13 @@ def with_long_tables(markdown: str) -> str:
     widths = r"\X{4}{10}\X{2}{10}\X{2}{10}\X{2}{10}"
     directives = f"```{{tabularcolumns}} {widths}\n```\n\n````{{table}}\n:class: longtable\n\n"
     return re.sub(r"((?:^\|.*\n)+)", lambda match: f"{directives}{match[1]}````\n", markdown, flags=re.MULTILINE)
+
+
+def _described(cell: NotebookNode) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the metadata that gives the picture of a cell, if it has one, its alternative text: outputs cannot."""
+    found = [PICTURE.search(output.get("data", {}).get("text/html", "")) for output in cell.outputs]
+    texts = [unescape(picture[2]) for picture in found if picture and picture[2]]
+    return {"mystnb": {"image": {"alt": texts[0], "align": "center"}}} if len(texts) == 1 else {}
 
 
 def _translated(output: NotebookNode) -> list[NotebookNode]:
