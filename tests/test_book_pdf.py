@@ -105,6 +105,11 @@ def test_parts_open_with_a_page_and_have_the_numbers_of_the_contents():
         as_a_book(glossary, {"chapters/01_a": "Part I: Dynamics"})
 
 
+def test_the_preface_has_a_heading():
+    made = as_a_book("\\sphinxtableofcontents\n\\phantomsection\\label{\\detokenize{intro::doc}}\n\nA network is")
+    assert r"\chapter*{About this book}" in made.partition("A network is")[0]
+
+
 def test_every_part_of_the_contents_has_a_page_to_begin_with():
     found = parts()
     assert found["chapters/01_vector_fields"] == "Part I: Dynamics"

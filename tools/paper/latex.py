@@ -30,11 +30,14 @@ PREAMBLE = r"""
 \AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}}
 \AtBeginEnvironment{longtable}{\small}
 \makeatletter
+\AtBeginDocument{\spx@image@maxheight=0.42\textheight}
 \newcommand{\smallheading}[1]{\par\Needspace{4\baselineskip}\textbf{#1}\par\nobreak\@afterheading}
 \makeatother
 """
-"""Tables in small type, with ragged columns none of which is narrow, and headings that stay with what follows."""
+"""Tables in small type, with ragged columns none of which is narrow; no figure higher than half a page; headings that
+stay with what follows."""
 
+PREFACE = "About this book"
 ROOM_FOR_A_BOX = r"\par\Needspace{6\baselineskip}"
 ROOM_FOR_A_SECTION = r"\par\Needspace{10\baselineskip}"
 MAY_BREAK = r"\penalty200\hskip0pt{}"
@@ -65,6 +68,10 @@ def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     """
     for page, caption in (parts or {}).items():
         latex = _with_part(latex, page, caption)
+    start = r"\phantomsection\label{\detokenize{intro::doc}}"
+    latex = latex.replace(
+        start, rf"\chapter*{{{PREFACE}}}\markboth{{{PREFACE}}}{{{PREFACE}}}{start}"
+    )  # it has no heading
     latex = latex.replace(r"\chapter{References}", "")  # the bibliography has a heading of its own
     latex = re.sub(r"\\chapter\{(?:(\d+) )?(.)", _numbered, latex)
     latex = PROOF.sub(lambda match: rf"\begin{{proof}}{match[1]}\end{{proof}}", latex)
