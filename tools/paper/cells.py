@@ -16,6 +16,8 @@ PICTURE = re.compile(r'<img src="data:image/png;base64,([^"]+)"(?:\s+alt="([^"]*
 FOLDED = re.compile(r"^<details>\s*<summary>(.+?)</summary>\n(.*?)^</details>", re.DOTALL | re.MULTILINE)
 CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 
+SLIDER = "(On the site and in the notebook, this figure has sliders.)"
+
 HIDDEN = {
     "hide-input": "remove-input",
     "hide-output": "remove-output",
@@ -91,7 +93,10 @@ def _translated(output: NotebookNode) -> list[NotebookNode]:
         return [output]
     shown = v4.new_output("display_data", {"image/png": picture[1]})
     words = CAPTION.search(html)
-    return [shown, _markdown(f"*{escape(unescape(re.sub('<[^>]+>', '', words[1])))}*")] if words else [shown]
+    if words is None:
+        return [shown]
+    text = f"*{escape(unescape(re.sub('<[^>]+>', '', words[1])))}*"
+    return [shown, _markdown(f"{text} {SLIDER}" if "nde-slider" in html else text)]
 
 
 def _markdown(text: str) -> NotebookNode:

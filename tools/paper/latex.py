@@ -26,6 +26,7 @@ FONTS = r"""
 PREAMBLE = r"""
 \usepackage{needspace}
 \usepackage{etoolbox}
+\hypersetup{bookmarksnumbered=true}
 \newcolumntype{T}{L}
 \AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}}
 \AtBeginEnvironment{longtable}{\small}
