@@ -110,6 +110,11 @@ def test_parts_open_with_a_page_and_have_the_numbers_of_the_contents() -> None:
         as_a_book(glossary, {"chapters/01_a": "Part I: Dynamics"})
 
 
+def test_a_table_that_goes_on_has_no_number_since_no_table_has_one() -> None:
+    head = r"\sphinxtablecontinued{\tablename\ \thetable{} \textendash{} continued from previous page}"
+    assert as_a_book(head) == r"\sphinxtablecontinued{continued from previous page}"
+
+
 def test_the_preface_has_a_heading() -> None:
     made = as_a_book("\\sphinxtableofcontents\n\\phantomsection\\label{\\detokenize{intro::doc}}\n\nA network is")
     assert r"\chapter*{About this book}" in made.partition("A network is")[0]
@@ -161,6 +166,7 @@ def test_nothing_that_the_site_folds_stays_without_its_name(path: Path) -> None:
 def test_tables_of_claims_may_go_on_over_pages() -> None:
     table = "| a | b | c | d |\n|---|---|---|---|\n| 1 | 2 | 3 | 4 |\n"
     made = with_long_tables(f"words\n\n{table}\nmore\n")
+    assert made.count(r"\raggedright") == 4, "words of one column of four are not stretched over the line"
     assert re.search(r"````\{table\}\n:class: longtable\n\n" + re.escape(table) + "````\n\nmore", made)
 
 

@@ -70,7 +70,7 @@ def as_a_plan(contents: str) -> str:
 
 def with_long_tables(markdown: str) -> str:
     """Return ``markdown`` with its tables of four columns made such that they may go on over pages."""
-    widths = r"\X{4}{10}\X{2}{10}\X{2}{10}\X{2}{10}"
+    widths = "".join(rf">{{\raggedright\arraybackslash}}\X{{{tenths}}}{{10}}" for tenths in (4, 2, 2, 2))
     directives = f"```{{tabularcolumns}} {widths}\n```\n\n````{{table}}\n:class: longtable\n\n"
     return re.sub(r"((?:^\|.*\n)+)", lambda match: f"{directives}{match[1]}````\n", markdown, flags=re.MULTILINE)
 

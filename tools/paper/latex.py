@@ -75,6 +75,7 @@ def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     )  # it has no heading
     latex = latex.replace(r"\chapter{References}", "")  # the bibliography has a heading of its own
     latex = re.sub(r"\\chapter\{(?:(\d+) )?(.)", _numbered, latex)
+    latex = latex.replace(r"\tablename\ \thetable{} \textendash{} continued", "continued")  # no table has a number
     latex = PROOF.sub(lambda match: rf"\begin{{proof}}{match[1]}\end{{proof}}", latex)
     latex = BOX.sub(_roomy_box, latex)
     latex = BOLD_PARAGRAPH.sub(lambda match: rf"\smallheading{{{match[1]}}}" + "\n", latex)
