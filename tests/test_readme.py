@@ -6,7 +6,7 @@ from pathlib import Path
 from tools.chapters import all_chapters
 
 ROOT = Path(__file__).parent.parent
-TWENTIES = ["", *(f"-{digit}" for digit in "one two three four five six seven eight nine".split())]
+TWENTIES = ["", *(f"-{digit}" for digit in ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])]
 NUMBERS = dict(enumerate([*(f"Twenty{digit} of thirty chapters are" for digit in TWENTIES), "Thirty chapters are"], 20))
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
