@@ -7,8 +7,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools.chapters import KERNEL, all_chapters, canonical_text, faults, find_chapter, read_notebook
-from tools.common import Problem
+from tools.common import ROOT, Problem
 from tools.pages.claims import MIME_TYPE, claims_in, claims_page, escape, processor, without_claim_data
+from tools.serve import WATCHED
 from tools.site import SOURCES, _has_all, check_toc, first_fault, publish, stage
 from tools.text import to_notebook, to_text
 
@@ -66,6 +67,14 @@ def test_staging_rewrites_only_what_changed_and_removes_what_is_gone(tmp_path: P
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     changed = {path.relative_to(tmp_path).as_posix() for path in before if after.get(path) != before[path]}
     assert changed == {"chapters/31_a.ipynb", "chapters/08_gone.ipynb", "claims.md"}
+
+
+def test_what_the_site_is_staged_from_is_watched_while_it_is_served(tmp_path: Path) -> None:
+    stage([(Path("chapters/31_a.ipynb"), executed_notebook())], tmp_path)
+    staged = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    sources = {name for name in staged if (ROOT / name).is_file()} | {"chapters.yml", "chapters/01_vector_fields.ipynb"}
+    assert {name for name in sources if not any((ROOT / name).is_relative_to(ROOT / one) for one in WATCHED)} == set()
+    assert [name for name in WATCHED if not (ROOT / name).exists()] == []
 
 
 def test_a_changed_style_sheet_is_noticed(tmp_path: Path) -> None:

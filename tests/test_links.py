@@ -1,6 +1,7 @@
 """The weekly check of links reads Sphinx's report and the bibliography rightly. Nobody outside is asked."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools import links
-from tools.common import ROOT
+from tools.common import ROOT, Problem
 
 
 @pytest.fixture
@@ -60,3 +61,11 @@ def test_a_doi_that_nobody_registered_is_named(registry: str) -> None:
 
 def test_a_registry_that_does_not_answer_is_no_success() -> None:
     assert "refused" in links.unregistered(["10.1/known"], "http://127.0.0.1:9/")[0]
+
+
+def test_without_a_network_one_line_says_so(registry: str) -> None:
+    links.require_network(registry)  # answers, if only that it has no such page
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    with pytest.raises(Problem, match=r"^no network: http://127.0.0.1:\d+/ does not answer \(.+\)$"):
+        links.require_network(nobody)

@@ -44,6 +44,16 @@ def unregistered(names: Iterable[str], registry: str = REGISTRY) -> list[str]:
     return found
 
 
+def require_network(registry: str = REGISTRY) -> None:
+    """Raise ``Problem`` when the registry gives no answer at all: then every link would be called broken."""
+    try:
+        urllib.request.urlopen(registry, timeout=30).close()
+    except urllib.error.HTTPError:
+        pass  # it is there, and knows no such page
+    except OSError as error:
+        raise Problem(f"no network: {registry} does not answer ({getattr(error, 'reason', error)})") from None
+
+
 def _ask(address: str) -> str:
     """Return what is wrong with an address, or an empty text; a server that stumbles is asked again."""
     wrong = ""
@@ -62,6 +72,7 @@ def _ask(address: str) -> str:
 
 def main() -> None:
     """Check every link and every DOI, and name those that are broken."""
+    require_network()
     stage_book()
     shutil.rmtree(WORKPLACE, ignore_errors=True)  # a page that was read before would not be asked again
     with step("Asking for every page that the book links to"):

@@ -10,20 +10,11 @@ import sys
 from pathlib import Path
 
 from tools.common import BUILD, ROOT, run_program
-from tools.site import SOURCES
+from tools.site import PAGES, SOURCES
 
 HTML = BUILD / "serve"
-WATCHED = (
-    "chapters",
-    "ndelib",
-    "_static",
-    "_config.yml",
-    "_toc.yml",
-    "references.bib",
-    "intro.md",
-    "contents.md",
-    "references.md",
-)
+WATCHED = (*PAGES, "chapters", "ndelib", "_static", "api", "chapters.yml", "exercises")
+"""What the site is staged from: the pages, and what they are made of."""
 
 
 def main() -> None:

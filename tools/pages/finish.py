@@ -22,11 +22,12 @@ LARGE_SHEETS = ("styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css"
 PICTURES = "_images"
 DATA_URI = re.compile(r"data:image/(png|jpeg|gif);base64,([A-Za-z0-9+/=]+)")
 
+# sphinx-proof and sphinx-exercise give every proof and every exercise of a page the same id.
+REPEATED_IDS = re.compile(r' id="(?:proof|proof-content|exercise-content)"')
 REPAIRS = [
     # docutils gives the entries of a bibliography a role that WAI-ARIA has withdrawn; in a list they are items.
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
-    # sphinx-proof and sphinx-exercise give every proof and every exercise of a page the same id.
-    (re.compile(r' id="(?:proof|proof-content|exercise-content)"'), ""),
+    (REPEATED_IDS, ""),
     # The theme's icons are shown twice over: by a script, and by a font, which is enough. The script would also hide
     # the icons from screen readers.
     (re.compile(r'<script [^>]*src="[^"]*/fontawesome\.js[^"]*"></script>'), ""),
