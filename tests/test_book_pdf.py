@@ -14,7 +14,7 @@ from tools.chapters import all_chapters, read_notebook
 from tools.common import ROOT, Problem
 from tools.pages.claims import MIME_TYPE
 from tools.paper.cells import SLIDER, as_a_plan, for_print, preface, unfolded, with_long_tables
-from tools.paper.latex import MAY_BREAK, ROOM_FOR_A_BOX, ROOM_FOR_A_SECTION, as_a_book, faults
+from tools.paper.latex import FONTS, MAY_BREAK, ROOM_FOR_A_BOX, ROOM_FOR_A_SECTION, as_a_book, faults, signs
 from tools.paper.pdf import parts
 
 PNG = base64.b64encode(b"picture").decode()
@@ -113,6 +113,15 @@ def test_parts_open_with_a_page_and_have_the_numbers_of_the_contents() -> None:
 def test_a_table_that_goes_on_has_no_number_since_no_table_has_one() -> None:
     head = r"\sphinxtablecontinued{\tablename\ \thetable{} \textendash{} continued from previous page}"
     assert as_a_book(head) == r"\sphinxtablecontinued{continued from previous page}"
+
+
+def test_signs_that_the_type_lacks_are_made_of_others() -> None:
+    made = signs().splitlines()
+    assert r"\newunicodechar{ᵀ}{\textsuperscript{T}}" in made
+    assert r"\newunicodechar{ⱼ}{\textsubscript{j}}" in made
+    assert r"\newunicodechar{ᵦ}{\textsubscript{β}}" in made
+    assert r"\newunicodechar{↦}{\ensuremath{\mapsto}}" in made
+    assert "\n".join(made) in FONTS
 
 
 def test_the_preface_has_a_heading() -> None:

@@ -1,6 +1,7 @@
 """The LaTeX of the book: what Sphinx is told of it, what is mended in what Sphinx writes, and what its log tells."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from tools.common import Problem
@@ -9,19 +10,31 @@ ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 TOO_WIDE = 12.0
 """Points by which a line may stick out into the margin: less is not seen."""
 
-FONTS = r"""
-\setmainfont{Linux Libertine O}[Ligatures=TeX]
-\setsansfont{DejaVu Sans}[Scale=MatchLowercase]
-\setmonofont{DejaVu Sans Mono}[Scale=0.8]
-\usepackage{amsthm}
-\usepackage{newunicodechar}
-\newunicodechar{ᵀ}{\textsuperscript{T}}
-\newunicodechar{ᵃ}{\textsuperscript{a}}
-\newunicodechar{↦}{\ensuremath{\mapsto}}
-\newunicodechar{∝}{\ensuremath{\propto}}
-\renewcommand{\_}{\textunderscore\allowbreak}
+MATHEMATICAL = {"↦": r"\mapsto", "∝": r"\propto", "∮": r"\oint", "⊥": r"\perp", "≃": r"\simeq"}
+SMALL_LETTERS = (*range(0x1D2C, 0x1D6B), *range(0x2090, 0x209D), 0x2C7C, 0x2C7D)
+
+
+def signs() -> str:
+    """Return the LaTeX of signs that the type lacks in one of its shapes: raised and lowered letters, and relations."""
+    made = [rf"\newunicodechar{{{sign}}}{{\ensuremath{{{command}}}}}" for sign, command in MATHEMATICAL.items()]
+    for code in SMALL_LETTERS:
+        kind, _, letter = unicodedata.decomposition(chr(code)).partition(" ")
+        command = {"<super>": r"\textsuperscript", "<sub>": r"\textsubscript"}.get(kind)
+        if command:
+            made.append(rf"\newunicodechar{{{chr(code)}}}{{{command}{{{chr(int(letter, 16))}}}}}")
+    return "\n".join(made)
+
+
+FONTS = rf"""
+\setmainfont{{Linux Libertine O}}[Ligatures=TeX]
+\setsansfont{{DejaVu Sans}}[Scale=MatchLowercase]
+\setmonofont{{DejaVu Sans Mono}}[Scale=0.8]
+\usepackage{{amsthm}}
+\usepackage{{newunicodechar}}
+{signs()}
+\renewcommand{{\_}}{{\textunderscore\allowbreak}}
 """
-"""The type, and the signs that it lacks in one of its shapes."""
+"""The type, and the signs that it lacks."""
 
 PREAMBLE = r"""
 \usepackage{needspace}
