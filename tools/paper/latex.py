@@ -41,7 +41,8 @@ PREAMBLE = r"""
 \usepackage{etoolbox}
 \hypersetup{bookmarksnumbered=true}
 \newcolumntype{T}{L}
-\AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}}
+\newcommand{\tablebreak}{}
+\AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}\renewcommand{\tablebreak}{\penalty200\hskip0pt}}
 \AtBeginEnvironment{longtable}{\small}
 \makeatletter
 \AtBeginDocument{\spx@image@maxheight=0.42\textheight}
@@ -55,6 +56,7 @@ PREFACE = "About this book"
 ROOM_FOR_A_BOX = r"\par\Needspace{6\baselineskip}"
 ROOM_FOR_A_SECTION = r"\par\Needspace{10\baselineskip}"
 MAY_BREAK = r"\penalty200\hskip0pt{}"
+MAY_BREAK_IN_A_TABLE = r"\tablebreak{}"
 
 IN_BRACES = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 PROOF = re.compile(
@@ -62,16 +64,17 @@ PROOF = re.compile(
 )
 BOX = re.compile(r"(?:(?:\\phantomsection *)?(\\label\{[^{}]+\})\n+)?(\\begin\{sphinxadmonition\})")
 SECTION = re.compile(r"^\\(?:sub)*section\{", re.MULTILINE)
-BOLD_PARAGRAPH = re.compile(rf"\\sphinxAtStartPar\n\\sphinxstylestrong{IN_BRACES}\n(?=\n|\\end)")
+BOLD_PARAGRAPH = re.compile(rf"\\sphinxAtStartPar\n\\sphinxstylestrong{IN_BRACES}\n(?=\n|\\(?:begin|end)\b)")
 CODE = re.compile(rf"\\sphinxupquote{IN_BRACES}")
-MAY_END_A_LINE = re.compile(r"(?<=[(=\[])(?=[^)\]])|(?<=[a-z])(?=[A-Z][a-z])")
+OPENING = re.compile(r"(?<=[(=\[])(?=[^)\]])")
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
 
 def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     """Return ``latex`` with parts, with the chapters numbered as their titles say and no other page, and with proofs.
 
     No heading and no box begins where the page ends, a link to a theorem leads to it, and code in a sentence or in a
-    table may be broken after an opening bracket, after =, and between words LikeThese.
+    table may be broken after an opening bracket and after =, in a table also between words LikeThese.
 
     Args:
         latex: what Sphinx writes.
@@ -93,7 +96,7 @@ def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     latex = BOX.sub(_roomy_box, latex)
     latex = BOLD_PARAGRAPH.sub(lambda match: rf"\smallheading{{{match[1]}}}" + "\n", latex)
     latex = SECTION.sub(lambda match: f"{ROOM_FOR_A_SECTION}\n{match[0]}", latex)
-    return CODE.sub(lambda match: rf"\sphinxupquote{{{MAY_END_A_LINE.sub(lambda _: MAY_BREAK, match[1])}}}", latex)
+    return CODE.sub(lambda match: rf"\sphinxupquote{{{_breakable(match[1])}}}", latex)
 
 
 def _with_part(latex: str, page: str, caption: str) -> str:
@@ -112,6 +115,11 @@ def part_page(caption: str) -> str:
         return rf"\setcounter{{secnumdepth}}{{-2}}\part{{{title}}}" + "\n"
     count = 1 + ROMAN.index(number)
     return rf"\setcounter{{secnumdepth}}{{1}}\setcounter{{part}}{{{count - 1}}}\part{{{title}}}" + "\n"
+
+
+def _breakable(code: str) -> str:
+    code = OPENING.sub(lambda _: MAY_BREAK, code)
+    return HUMP.sub(lambda _: MAY_BREAK_IN_A_TABLE, code)
 
 
 def _numbered(match: re.Match[str]) -> str:
