@@ -78,6 +78,14 @@ def test_other_outputs_stay() -> None:
     assert printed(table).outputs == [table]
 
 
+def test_a_table_stays_one() -> None:
+    html = "<table><caption>Cost</caption><thead><tr><th>a</th><th>b|c</th></tr></thead>"
+    html += "<tbody><tr><th>x_1</th><td>1 &lt; 2</td></tr></tbody></table><p>And a note.</p>"
+    (shown,) = printed(new_output("display_data", {"text/html": html, "text/plain": "wide"})).outputs
+    table = "| a | b\\|c |\n|---|---|\n| x\\_1 | 1 \\< 2 |"
+    assert shown.data == {"text/markdown": f"{table}\n\nCost\n\nAnd a note."}
+
+
 @pytest.mark.parametrize(
     ("tag", "left"), [("hide-input", "remove-input"), ("setup", "remove-cell"), ("other", "other")]
 )
@@ -131,6 +139,12 @@ def test_signs_that_the_type_lacks_are_made_of_others() -> None:
     assert r"\newunicodechar{ᵦ}{\textsubscript{β}}" in made
     assert r"\newunicodechar{↦}{\ensuremath{\mapsto}}" in made
     assert "\n".join(made) in FONTS
+
+
+def test_no_column_of_a_table_is_narrow() -> None:
+    for columns, least in (("TTTT", "0.130"), ("TTTTTTTTT", "0.058")):
+        table = rf"\begin{{tabulary}}{{\linewidth}}[t]{{{columns}}}"
+        assert as_a_book(table) == rf"\setlength{{\tymin}}{{{least}\linewidth}}{table}"
 
 
 def test_the_preface_has_a_heading() -> None:

@@ -42,7 +42,7 @@ PREAMBLE = r"""
 \hypersetup{bookmarksnumbered=true}
 \newcolumntype{T}{L}
 \newcommand{\tablebreak}{}
-\AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}\renewcommand{\tablebreak}{\penalty200\hskip0pt}}
+\AtBeginEnvironment{tabulary}{\small\renewcommand{\tablebreak}{\penalty200\hskip0pt}}
 \AtBeginEnvironment{longtable}{\small}
 \makeatletter
 \AtBeginDocument{\spx@image@maxheight=0.42\textheight}
@@ -66,6 +66,7 @@ BOX = re.compile(r"(?:(?:\\phantomsection *)?(\\label\{[^{}]+\})\n+)?(\\begin\{s
 SECTION = re.compile(r"^\\(?:sub)*section\{", re.MULTILINE)
 BOLD_PARAGRAPH = re.compile(rf"\\sphinxAtStartPar\n\\sphinxstylestrong{IN_BRACES}\n(?=\n|\\(?:begin|end)\b)")
 CODE = re.compile(rf"\\sphinxupquote{IN_BRACES}")
+TABLE = re.compile(r"\\begin\{tabulary\}\{\\linewidth\}(?:\[t\])?\{([A-Z]+)\}")
 OPENING = re.compile(r"(?<=[(=\[])(?=[^)\]])")
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
@@ -92,6 +93,7 @@ def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     latex = latex.replace(r"\chapter{References}", "")  # the bibliography has a heading of its own
     latex = re.sub(r"\\chapter\{(?:(\d+) )?(.)", _numbered, latex)
     latex = latex.replace(r"\tablename\ \thetable{} \textendash{} continued", "continued")  # no table has a number
+    latex = TABLE.sub(_no_narrow_column, latex)
     latex = PROOF.sub(lambda match: rf"\begin{{proof}}{match[1]}\end{{proof}}", latex)
     latex = BOX.sub(_roomy_box, latex)
     latex = BOLD_PARAGRAPH.sub(lambda match: rf"\smallheading{{{match[1]}}}" + "\n", latex)
@@ -115,6 +117,11 @@ def part_page(caption: str) -> str:
         return rf"\setcounter{{secnumdepth}}{{-2}}\part{{{title}}}" + "\n"
     count = 1 + ROMAN.index(number)
     return rf"\setcounter{{secnumdepth}}{{1}}\setcounter{{part}}{{{count - 1}}}\part{{{title}}}" + "\n"
+
+
+def _no_narrow_column(match: re.Match[str]) -> str:
+    """Return the beginning of a table each of whose columns has at least half of what an equal share would be."""
+    return rf"\setlength{{\tymin}}{{{0.52 / len(match[1]):.3f}\linewidth}}{match[0]}"
 
 
 def _breakable(code: str) -> str:
