@@ -13,6 +13,7 @@ from ndelib.claims import claim
 from tools.chapters import all_chapters, read_notebook
 from tools.common import ROOT, Problem
 from tools.pages.claims import MIME_TYPE
+from tools.paper import epub
 from tools.paper.cells import SLIDER, as_a_plan, for_print, preface, unfolded, with_long_tables
 from tools.paper.latex import (
     FONTS,
@@ -24,7 +25,7 @@ from tools.paper.latex import (
     faults,
     signs,
 )
-from tools.paper.pdf import parts
+from tools.paper.pdf import parts, settings
 
 PNG = base64.b64encode(b"picture").decode()
 
@@ -84,6 +85,11 @@ def test_a_table_stays_one() -> None:
     (shown,) = printed(new_output("display_data", {"text/html": html, "text/plain": "wide"})).outputs
     table = "| a | b\\|c |\n|---|---|\n| x\\_1 | 1 \\< 2 |"
     assert shown.data == {"text/markdown": f"{table}\n\nCost\n\nAnd a note."}
+
+
+def test_both_books_read_outputs_as_myst_which_has_tables_and_formulas() -> None:
+    for config in (settings(), epub.settings()):
+        assert config["sphinx"]["config"]["nb_render_markdown_format"] == "myst"
 
 
 @pytest.mark.parametrize(

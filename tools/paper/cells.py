@@ -19,6 +19,8 @@ CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 ROW = re.compile(r"<tr>(.+?)</tr>", re.DOTALL)
 CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
 NOTE = re.compile(r"<(?:caption|p)\b[^>]*>(.*?)</(?:caption|p)>", re.DOTALL)
+OUTPUTS = {"nb_render_markdown_format": "myst"}
+"""The setting for what :func:`for_print` makes: by itself, MyST-NB knows no tables and no formulas in an output."""
 SLIDER = "(On the site and in the notebook, this figure has sliders.)"
 
 HIDDEN = {
