@@ -13,9 +13,19 @@ from ndelib.claims import claim
 from tools.chapters import all_chapters, read_notebook
 from tools.common import ROOT, Problem
 from tools.pages.claims import MIME_TYPE
+from tools.paper import epub
 from tools.paper.cells import SLIDER, as_a_plan, for_print, preface, unfolded, with_long_tables
-from tools.paper.latex import MAY_BREAK, ROOM_FOR_A_BOX, ROOM_FOR_A_SECTION, as_a_book, faults
-from tools.paper.pdf import parts
+from tools.paper.latex import (
+    FONTS,
+    MAY_BREAK,
+    MAY_BREAK_IN_A_TABLE,
+    ROOM_FOR_A_BOX,
+    ROOM_FOR_A_SECTION,
+    as_a_book,
+    faults,
+    signs,
+)
+from tools.paper.pdf import parts, settings
 
 PNG = base64.b64encode(b"picture").decode()
 
@@ -69,6 +79,19 @@ def test_other_outputs_stay() -> None:
     assert printed(table).outputs == [table]
 
 
+def test_a_table_stays_one() -> None:
+    html = "<table><caption>Cost</caption><thead><tr><th>a</th><th>b|c</th></tr></thead>"
+    html += "<tbody><tr><th>x_1</th><td>1 &lt; 2</td></tr></tbody></table><p>And a note.</p>"
+    (shown,) = printed(new_output("display_data", {"text/html": html, "text/plain": "wide"})).outputs
+    table = "| a | b\\|c |\n|---|---|\n| x\\_1 | 1 \\< 2 |"
+    assert shown.data == {"text/markdown": f"{table}\n\nCost\n\nAnd a note."}
+
+
+def test_both_books_read_outputs_as_myst_which_has_tables_and_formulas() -> None:
+    for config in (settings(), epub.settings()):
+        assert config["sphinx"]["config"]["nb_render_markdown_format"] == "myst"
+
+
 @pytest.mark.parametrize(
     ("tag", "left"), [("hide-input", "remove-input"), ("setup", "remove-cell"), ("other", "other")]
 )
@@ -115,6 +138,21 @@ def test_a_table_that_goes_on_has_no_number_since_no_table_has_one() -> None:
     assert as_a_book(head) == r"\sphinxtablecontinued{continued from previous page}"
 
 
+def test_signs_that_the_type_lacks_are_made_of_others() -> None:
+    made = signs().splitlines()
+    assert r"\newunicodechar{ᵀ}{\textsuperscript{T}}" in made
+    assert r"\newunicodechar{ⱼ}{\textsubscript{j}}" in made
+    assert r"\newunicodechar{ᵦ}{\textsubscript{β}}" in made
+    assert r"\newunicodechar{↦}{\ensuremath{\mapsto}}" in made
+    assert "\n".join(made) in FONTS
+
+
+def test_no_column_of_a_table_is_narrow() -> None:
+    for columns, least in (("TTTT", "0.130"), ("TTTTTTTTT", "0.058")):
+        table = rf"\begin{{tabulary}}{{\linewidth}}[t]{{{columns}}}"
+        assert as_a_book(table) == rf"\setlength{{\tymin}}{{{least}\linewidth}}{table}"
+
+
 def test_the_preface_has_a_heading() -> None:
     made = as_a_book("\\sphinxtableofcontents\n\\phantomsection\\label{\\detokenize{intro::doc}}\n\nA network is")
     assert r"\chapter*{About this book}" in made.partition("A network is")[0]
@@ -139,14 +177,17 @@ def test_no_heading_and_no_box_begins_where_the_page_ends() -> None:
     assert made.count(ROOM_FOR_A_SECTION + "\n\\s") == 2
     assert ROOM_FOR_A_BOX + "\n\\begin{sphinxadmonition}" in made
     bold = "\n\\sphinxAtStartPar\n\\sphinxstylestrong{Answers.}\n"
-    assert r"\smallheading{Answers.}" in as_a_book(bold + "\n\\begin{enumerate}")
+    for after in ("\n\\sphinxAtStartPar\nYes.", "\\begin{enumerate}", "\\end{sphinxadmonition}"):
+        assert r"\smallheading{Answers.}" in as_a_book(bold + after)
     assert as_a_book(bold.replace(".}\n", ".} Yes.\n\n")).endswith("\\sphinxstylestrong{Answers.} Yes.\n\n")
 
 
 def test_long_code_in_a_table_may_be_broken() -> None:
     made = as_a_book(r"\sphinxcode{\sphinxupquote{method=HNN(EnergyNet(2 * n), f())}}")
-    assert made.count(MAY_BREAK) == 3 + 1  # after "=", "(", "(", and in EnergyNet; not in "f()"
-    assert made.replace(MAY_BREAK, "") == r"\sphinxcode{\sphinxupquote{method=HNN(EnergyNet(2 * n), f())}}"
+    assert made.count(MAY_BREAK) == 3, 'after "=", "(" and "(", and not in "f()"'
+    assert f"Energy{MAY_BREAK_IN_A_TABLE}Net" in made
+    plain = made.replace(MAY_BREAK, "").replace(MAY_BREAK_IN_A_TABLE, "")
+    assert plain == r"\sphinxcode{\sphinxupquote{method=HNN(EnergyNet(2 * n), f())}}"
     assert as_a_book("f(x) = EnergyNet") == "f(x) = EnergyNet"
 
 

@@ -16,6 +16,11 @@ PICTURE = re.compile(r'<img src="data:image/png;base64,([^"]+)"(?:\s+alt="([^"]*
 FOLDED = re.compile(r"^<details>\s*<summary>(.+?)</summary>\n(.*?)^</details>", re.DOTALL | re.MULTILINE)
 CAPTION = re.compile(r"<figcaption>(.*?)</figcaption>", re.DOTALL)
 
+ROW = re.compile(r"<tr>(.+?)</tr>", re.DOTALL)
+CELL = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
+NOTE = re.compile(r"<(?:caption|p)\b[^>]*>(.*?)</(?:caption|p)>", re.DOTALL)
+OUTPUTS = {"nb_render_markdown_format": "myst"}
+"""The setting for what :func:`for_print` makes: by itself, MyST-NB knows no tables and no formulas in an output."""
 SLIDER = "(On the site and in the notebook, this figure has sliders.)"
 
 HIDDEN = {
@@ -90,13 +95,26 @@ def _translated(output: NotebookNode) -> list[NotebookNode]:
         return [_markdown(f"**✓ Claim.** {escape(text)}")]
     picture = PICTURE.search(html)
     if picture is None:
-        return [output]
+        return [_markdown(table_as_markdown(html))] if ROW.search(html) else [output]
     shown = v4.new_output("display_data", {"image/png": picture[1]})
     words = CAPTION.search(html)
     if words is None:
         return [shown]
-    text = f"*{escape(unescape(re.sub('<[^>]+>', '', words[1])))}*"
+    text = f"*{_words(words[1])}*"
     return [shown, _markdown(f"{text} {SLIDER}" if "nde-slider" in html else text)]
+
+
+def table_as_markdown(html: str) -> str:
+    """Return the table of ``html``, whose first row is the headings, with caption and notes below it, in Markdown."""
+    rows = [[_words(cell) for cell in CELL.findall(row)] for row in ROW.findall(html)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    notes = [_words(note) for note in NOTE.findall(html)]
+    return "\n\n".join(["\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]), *notes])
+
+
+def _words(html: str) -> str:
+    """Return what ``html`` says, such that Markdown shows it as it stands, also in a table."""
+    return escape(unescape(re.sub("<[^>]+>", "", html))).replace("|", r"\|")
 
 
 def _markdown(text: str) -> NotebookNode:

@@ -19,7 +19,7 @@ from tools.chapters import all_chapters
 from tools.common import BUILD, ROOT, Problem, run_program, step
 from tools.execute import bring_up_to_date
 from tools.pages.claims import claims_page
-from tools.paper.cells import for_print, preface, promise
+from tools.paper.cells import OUTPUTS, for_print, preface, promise
 from tools.paper.epub_pages import faults, finished
 from tools.site import executed, first_fault, jupyter_book, stage
 
@@ -33,6 +33,7 @@ def settings() -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     sphinx = config["sphinx"]["config"]
     sphinx["extensions"] += ["tools.sphinx.mathml"]
+    sphinx |= OUTPUTS
     sphinx |= {
         "project": config["title"],
         "version": ndelib.__version__,

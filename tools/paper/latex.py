@@ -1,6 +1,7 @@
 """The LaTeX of the book: what Sphinx is told of it, what is mended in what Sphinx writes, and what its log tells."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from tools.common import Problem
@@ -9,26 +10,39 @@ ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 TOO_WIDE = 12.0
 """Points by which a line may stick out into the margin: less is not seen."""
 
-FONTS = r"""
-\setmainfont{Linux Libertine O}[Ligatures=TeX]
-\setsansfont{DejaVu Sans}[Scale=MatchLowercase]
-\setmonofont{DejaVu Sans Mono}[Scale=0.8]
-\usepackage{amsthm}
-\usepackage{newunicodechar}
-\newunicodechar{ᵀ}{\textsuperscript{T}}
-\newunicodechar{ᵃ}{\textsuperscript{a}}
-\newunicodechar{↦}{\ensuremath{\mapsto}}
-\newunicodechar{∝}{\ensuremath{\propto}}
-\renewcommand{\_}{\textunderscore\allowbreak}
+MATHEMATICAL = {"↦": r"\mapsto", "∝": r"\propto", "∮": r"\oint", "⊥": r"\perp", "≃": r"\simeq"}
+SMALL_LETTERS = (*range(0x1D2C, 0x1D6B), *range(0x2090, 0x209D), 0x2C7C, 0x2C7D)
+
+
+def signs() -> str:
+    """Return the LaTeX of signs that the type lacks in one of its shapes: raised and lowered letters, and relations."""
+    made = [rf"\newunicodechar{{{sign}}}{{\ensuremath{{{command}}}}}" for sign, command in MATHEMATICAL.items()]
+    for code in SMALL_LETTERS:
+        kind, _, letter = unicodedata.decomposition(chr(code)).partition(" ")
+        command = {"<super>": r"\textsuperscript", "<sub>": r"\textsubscript"}.get(kind)
+        if command:
+            made.append(rf"\newunicodechar{{{chr(code)}}}{{{command}{{{chr(int(letter, 16))}}}}}")
+    return "\n".join(made)
+
+
+FONTS = rf"""
+\setmainfont{{Linux Libertine O}}[Ligatures=TeX]
+\setsansfont{{DejaVu Sans}}[Scale=MatchLowercase]
+\setmonofont{{DejaVu Sans Mono}}[Scale=0.8]
+\usepackage{{amsthm}}
+\usepackage{{newunicodechar}}
+{signs()}
+\renewcommand{{\_}}{{\textunderscore\allowbreak}}
 """
-"""The type, and the signs that it lacks in one of its shapes."""
+"""The type, and the signs that it lacks."""
 
 PREAMBLE = r"""
 \usepackage{needspace}
 \usepackage{etoolbox}
 \hypersetup{bookmarksnumbered=true}
 \newcolumntype{T}{L}
-\AtBeginEnvironment{tabulary}{\small\setlength{\tymin}{0.13\linewidth}}
+\newcommand{\tablebreak}{}
+\AtBeginEnvironment{tabulary}{\small\renewcommand{\tablebreak}{\penalty200\hskip0pt}}
 \AtBeginEnvironment{longtable}{\small}
 \makeatletter
 \AtBeginDocument{\spx@image@maxheight=0.42\textheight}
@@ -42,6 +56,7 @@ PREFACE = "About this book"
 ROOM_FOR_A_BOX = r"\par\Needspace{6\baselineskip}"
 ROOM_FOR_A_SECTION = r"\par\Needspace{10\baselineskip}"
 MAY_BREAK = r"\penalty200\hskip0pt{}"
+MAY_BREAK_IN_A_TABLE = r"\tablebreak{}"
 
 IN_BRACES = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 PROOF = re.compile(
@@ -49,16 +64,18 @@ PROOF = re.compile(
 )
 BOX = re.compile(r"(?:(?:\\phantomsection *)?(\\label\{[^{}]+\})\n+)?(\\begin\{sphinxadmonition\})")
 SECTION = re.compile(r"^\\(?:sub)*section\{", re.MULTILINE)
-BOLD_PARAGRAPH = re.compile(rf"\\sphinxAtStartPar\n\\sphinxstylestrong{IN_BRACES}\n(?=\n|\\end)")
+BOLD_PARAGRAPH = re.compile(rf"\\sphinxAtStartPar\n\\sphinxstylestrong{IN_BRACES}\n(?=\n|\\(?:begin|end)\b)")
 CODE = re.compile(rf"\\sphinxupquote{IN_BRACES}")
-MAY_END_A_LINE = re.compile(r"(?<=[(=\[])(?=[^)\]])|(?<=[a-z])(?=[A-Z][a-z])")
+TABLE = re.compile(r"\\begin\{tabulary\}\{\\linewidth\}(?:\[t\])?\{([A-Z]+)\}")
+OPENING = re.compile(r"(?<=[(=\[])(?=[^)\]])")
+HUMP = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
 
 def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     """Return ``latex`` with parts, with the chapters numbered as their titles say and no other page, and with proofs.
 
     No heading and no box begins where the page ends, a link to a theorem leads to it, and code in a sentence or in a
-    table may be broken after an opening bracket, after =, and between words LikeThese.
+    table may be broken after an opening bracket and after =, in a table also between words LikeThese.
 
     Args:
         latex: what Sphinx writes.
@@ -76,11 +93,12 @@ def as_a_book(latex: str, parts: Mapping[str, str] | None = None) -> str:
     latex = latex.replace(r"\chapter{References}", "")  # the bibliography has a heading of its own
     latex = re.sub(r"\\chapter\{(?:(\d+) )?(.)", _numbered, latex)
     latex = latex.replace(r"\tablename\ \thetable{} \textendash{} continued", "continued")  # no table has a number
+    latex = TABLE.sub(_no_narrow_column, latex)
     latex = PROOF.sub(lambda match: rf"\begin{{proof}}{match[1]}\end{{proof}}", latex)
     latex = BOX.sub(_roomy_box, latex)
     latex = BOLD_PARAGRAPH.sub(lambda match: rf"\smallheading{{{match[1]}}}" + "\n", latex)
     latex = SECTION.sub(lambda match: f"{ROOM_FOR_A_SECTION}\n{match[0]}", latex)
-    return CODE.sub(lambda match: rf"\sphinxupquote{{{MAY_END_A_LINE.sub(lambda _: MAY_BREAK, match[1])}}}", latex)
+    return CODE.sub(lambda match: rf"\sphinxupquote{{{_breakable(match[1])}}}", latex)
 
 
 def _with_part(latex: str, page: str, caption: str) -> str:
@@ -99,6 +117,16 @@ def part_page(caption: str) -> str:
         return rf"\setcounter{{secnumdepth}}{{-2}}\part{{{title}}}" + "\n"
     count = 1 + ROMAN.index(number)
     return rf"\setcounter{{secnumdepth}}{{1}}\setcounter{{part}}{{{count - 1}}}\part{{{title}}}" + "\n"
+
+
+def _no_narrow_column(match: re.Match[str]) -> str:
+    """Return the beginning of a table each of whose columns has at least half of what an equal share would be."""
+    return rf"\setlength{{\tymin}}{{{0.52 / len(match[1]):.3f}\linewidth}}{match[0]}"
+
+
+def _breakable(code: str) -> str:
+    code = OPENING.sub(lambda _: MAY_BREAK, code)
+    return HUMP.sub(lambda _: MAY_BREAK_IN_A_TABLE, code)
 
 
 def _numbered(match: re.Match[str]) -> str:

@@ -20,7 +20,7 @@ from tools.chapters import all_chapters
 from tools.common import BUILD, ROOT, Problem, run_program, step
 from tools.execute import bring_up_to_date
 from tools.pages.claims import claims_page
-from tools.paper.cells import as_a_plan, for_print, preface, with_long_tables
+from tools.paper.cells import OUTPUTS, as_a_plan, for_print, preface, with_long_tables
 from tools.paper.latex import FONTS, PREAMBLE, as_a_book, faults
 from tools.site import executed, first_fault, jupyter_book, stage
 
@@ -49,6 +49,7 @@ def settings() -> dict[str, Any]:
         "printindex": "",
         "sphinxsetup": "verbatimwrapslines=true, verbatimforcewraps=true",
     }
+    config["sphinx"]["config"] |= OUTPUTS
     config["sphinx"]["config"]["latex_show_urls"] = "no"
     config["sphinx"]["config"]["latex_domain_indices"] = False  # theorems have a list of their own
     return config
