@@ -281,3 +281,27 @@ def test_a_wire_waits_no_longer_than_its_deadline():
         wire.deadline = 0.0
         with pytest.raises(Silent):
             wire.receive()
+
+
+def test_a_function_that_was_kept_does_not_become_another_one():
+    """Its test is over; what the next test gives away has numbers of its own."""
+    ours, theirs = socket.socketpair()
+    judge, student = Peer(Wire(ours), adopt), Peer(Wire(theirs), adopt, report_changes=True)
+    kept: list[Any] = []
+
+    def keep(field: Callable[[float], float], x: float) -> list[float]:
+        kept.append(field)
+        return [function(x) for function in kept]
+
+    student.handlers["get"] = lambda message: keep
+    student.handlers["forget"] = lambda message: student.forget()
+    threading.Thread(target=student.serve_forever, daemon=True).start()
+    assert judge.request({"do": "get"})(lambda x: x + 1, 1.0) == [2.0]
+    judge.forget()
+    judge.request({"do": "forget"})
+    second = judge.request({"do": "get"})
+    with pytest.raises(RuntimeError, match="belongs to a test that is over"):
+        second(lambda x: x + 10, 1.0)
+    kept.clear()
+    assert second(lambda x: x + 10, 1.0) == [11.0]
+    ours.close()
