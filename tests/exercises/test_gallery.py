@@ -188,6 +188,27 @@ while True:
         while True: pass
     except BaseException: pass
 """
+KEEPER = """
+import math
+math.kept = kept = []
+def keep(*args, seen=[]):
+    for place in (kept, seen, keep.__dict__.setdefault("own", [])):
+        place.append(args)
+    for earlier in [*kept, *seen, *keep.own]:
+        for value in earlier:
+            if hasattr(value, "zero_"): value.zero_()
+            if callable(value):
+                try: value(args[-1])
+                except Exception: pass
+    return kept
+class Kept:
+    def __call__(self, *args): return keep(*args)[0][-1]
+def double(x): return keep(x)[-2:][0][0]
+def slope(V, y):
+    result = y if len(keep(V, y)) < 2 else kept[-2][-1]
+    return result.mul_(0)
+kinds, refuse = Kept(), Kept()
+"""
 HARD_CODED = "def double(x):\n    return {2.0: 4.0}.get(x, 0.0)"
 LEAK = "def double(x):\n    raise KeyError(f'called with {x}')"
 
@@ -217,6 +238,7 @@ GALLERY: dict[str, Entry] = {
     "forged results and verdicts": Entry([*WRONG, FORGER], NOTHING),
     "a look at the stack and at all objects": Entry([*WRONG, STACK], NOTHING),
     "a search for the tests on disk": Entry([*WRONG, READER], NOTHING),
+    "arguments kept for later calls": Entry([*WRONG, KEEPER], NOTHING),
     "a protocol of its own": Entry([*WRONG, PROTOCOL], NOTHING),
     "an error with escape sequences for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="x")], NOTHING),
     "a time limit for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="TimeLimit")], NOTHING, "too long"),
@@ -350,6 +372,33 @@ def test_messages_of_public_tests_cannot_show_what_hidden_ones_call_with():
     later = [SETUP, SLOPE, REFUSE, "said = []", "def double(x):\n    said.append(x)\n    raise KeyError(str(said))"]
     (first, *_) = judge(later, QUESTIONS, LIMITS)["tests"]["q1"]
     assert "[2.0]" in first["message"]
+
+
+EVERYWHERE = """
+import builtins, math, os, sys
+def keep(x, seen=[]):
+    seen.append(x); keep.own = seen; math.kept = seen; builtins.kept = seen; sys.modules["kept"] = seen
+    os.environ["KEPT"] = str(seen); open("/tmp/kept", "a").write(str(x))
+    os.fork() or os.execvp("sleep", ["sleep", str(x)])
+    return seen
+def tell(x): raise KeyError(str(keep(x)) + open("/tmp/kept").read() + os.environ["KEPT"] + keep.own.__repr__())
+class Teller:
+    def __init__(self): self.__name__ = "teller"
+    def __call__(self, x):
+        self.__name__ = str(keep(x))
+        if len(keep.own) > 4: os._exit(0)
+        tell(x)
+double, refuse = Teller(), tell
+"""
+
+
+def test_what_is_kept_from_hidden_tests_is_shown_nowhere():
+    """In a closure, a default, an attribute, a module, a file, another process; and the process ends meanwhile."""
+    outcome = judge([SETUP, SLOPE, RIGHT[3], EVERYWHERE], QUESTIONS, LIMITS)
+    hidden = {verdict["message"] for found in outcome["tests"].values() for verdict in found if verdict["hidden"]}
+    public = str({**outcome, "tests": [[v for v in found if not v["hidden"]] for found in outcome["tests"].values()]})
+    assert "-1.0" in str(hidden), "it did not keep them"
+    assert "-1.0" not in public
 
 
 def test_a_notebook_that_runs_again_after_a_hidden_test_tells_nothing():
