@@ -2,15 +2,20 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.exercises.synthetic import QUESTIONS, RIGHT, SETUP
-from tools.grading.judging import engines, sandbox
+from tools.grading.judging import engines, idle, sandbox
+from tools.grading.judging import judge as judging
 from tools.grading.judging.judge import Submission, judge
-from tools.grading.judging.sandbox import Use
+from tools.grading.judging.sandbox import Use, nursery
 from tools.grading.judging.walls import KINDS, Limits, kind
 
 EVERYTHING = {"q1": 3, "q2": 3, "q3": 3}
@@ -143,6 +148,7 @@ def test_who_waits_for_a_neighbour_is_told_from_who_waits_for_himself(monkeypatc
     assert (crowd.computed_s, crowd.waited_s) == (2.0, 0.0)
 
 
+BEGAN = [0.0]
 CELL, CALL = "time.sleep(60)", "def double(x):\n    time.sleep(60)"
 
 
@@ -153,11 +159,13 @@ CELL, CALL = "time.sleep(60)", "def double(x):\n    time.sleep(60)"
         (CELL, lambda pid: (0.0, 0.0), False),  # nobody keeps a sleeper waiting
         (CELL, lambda pid: (0.0, time.monotonic()), True),
         (CALL, lambda pid: (0.0, time.monotonic()), True),
-        (CELL, lambda pid: (100 * time.monotonic(), time.monotonic()), False),  # it had its computing time
+        (CELL, lambda pid: (time.monotonic() - BEGAN[0], 100 * time.monotonic()), False),  # it had its computing time
     ],
 )
 def test_a_limit_by_the_clock_is_a_verdict_on_who_was_not_kept_waiting(monkeypatch, slow: str, has: Any, kept: bool):
     monkeypatch.setattr(sandbox, "_schedule", has)
+    nursery(Limits(cell_s=1, call_s=1))
+    BEGAN[0] = time.monotonic()
     outcome = judge([SETUP, "import time", *RIGHT[1:], slow], QUESTIONS, Limits(cell_s=1, call_s=1))
     assert "4 s by the clock" in str(outcome)
     assert outcome["kept_waiting"] == kept
@@ -171,7 +179,7 @@ def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
         def __init__(self, key: str):
             self.key = key
 
-        def outcome(self, cells: list[str]) -> dict[str, Any]:
+        def outcome(self, cells: list[str], idle: Any) -> dict[str, Any]:
             name = cells[0]
             running.append(name)
             time.sleep(0.05)
@@ -183,7 +191,100 @@ def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
         def end(self) -> None: ...
 
     monkeypatch.setattr(engines, "Judge", Stub)
-    found = dict(engines.on_this_machine("key", {name: [name] for name in "abcd"}, workers=2))
+    key = engines.answer_key(QUESTIONS, Limits())
+    found = dict(engines.on_this_machine(key, {name: [name] for name in "abcd"}, workers=2))
     assert {name: outcome["status"] for name, outcome in found.items()} == dict.fromkeys("abcd", "graded")
     assert sorted(who for who, _ in said[:4]) == list("abcd")
     assert sorted(said[4:]) == [("b", 1), ("d", 1)]
+
+
+def test_who_sleeps_holds_no_place_and_who_computes_does(monkeypatch):
+    """Two sleep until both of the others are judged, for which there is one place."""
+    done = threading.Event()
+    computing: list[str] = []
+
+    class Stub:
+        def __init__(self, key: str): ...
+
+        def outcome(self, cells: list[str], idle: Callable[[], None]) -> dict[str, Any]:
+            if cells[0] in "ab":
+                idle()
+                assert done.wait(20)
+            else:
+                computing.append(cells[0])
+                time.sleep(0.1)
+                assert computing[-1] == cells[0], "two compute in one place"
+                if len(computing) == 2:
+                    done.set()
+            return {"status": "graded"}
+
+        def end(self) -> None: ...
+
+    monkeypatch.setattr(engines, "Judge", Stub)
+    key = engines.answer_key(QUESTIONS, Limits(memory_mb=1))
+    assert len(dict(engines.on_this_machine(key, {name: [name] for name in "abcd"}, workers=1))) == 4
+    assert computing == ["c", "d"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="this system does not say who computes")
+@pytest.mark.parametrize(("does", "sleeps"), [("time.sleep(9)", True), ("while True: pass", False)])
+def test_a_process_that_sleeps_is_told_from_one_that_computes(monkeypatch, does: str, sleeps: bool):
+    monkeypatch.setattr(idle, "IDLE_S", 0.5)
+    with subprocess.Popen([sys.executable, "-c", f"import time\n{does}"]) as process:
+        found: list[bool] = []
+        watch = idle.Idle(lambda: found.append(True))
+        for _ in range(15):
+            time.sleep(0.1)
+            watch.look(process.pid)
+        process.kill()
+    assert found == [True] * sleeps
+
+
+DEAF = """
+import signal
+def double(x):
+    for one in (signal.SIGPROF, signal.SIGALRM): signal.signal(one, signal.SIG_IGN)
+    while True: pass
+"""
+
+
+@needs_a_wall
+def test_who_ignores_its_limit_on_computing_is_stopped_soon(monkeypatch):
+    """By the clock it would have four times as long, in each test."""
+    monkeypatch.setattr(judging, "GRACE_S", 1.0)
+    monkeypatch.setattr(judging, "WALL", 100.0)  # so that it is not the clock that ends it
+    outcome = judge([*RIGHT, DEAF], QUESTIONS, Limits(call_s=1.0, wall_s=600))
+    assert outcome["scores"] == EVERYTHING | {"q1": 0}
+    assert "it went on computing when its time was over" in str(outcome["tests"]["q1"])
+
+
+ENDLESS = """
+calls = []
+def double(x):
+    calls.append(x)
+    while len(calls) <= {most}: pass
+    return 2 * x
+"""
+
+
+@needs_a_wall
+@pytest.mark.parametrize(("most", "passed"), [(2, [False, False, True, True]), (9, [False] * 4)])
+def test_an_answer_that_never_ends_costs_little_and_one_that_ends_at_last_still_counts(most: int, passed: list[bool]):
+    public: Any = QUESTIONS[0]["tests"][0]
+    outcome = judge([ENDLESS.format(most=most)], [{**QUESTIONS[0], "tests": [public] * 4}], Limits(call_s=1.0))
+    assert [test["passed"] for test in outcome["tests"]["q1"]] == passed
+    said = [test["message"] for test in outcome["tests"]["q1"]]
+    assert ["after 1 s of" in text for text in said] == [True, True, False, False]
+    assert ["after 0.25 s of" in text for text in said] == [False, False, *[most == 9] * 2]
+
+
+@needs_a_wall
+def test_a_cell_that_never_ends_has_all_its_time_only_once(monkeypatch):
+    """When a test ends the process, the notebook runs again."""
+    monkeypatch.setattr(judging, "SLOW", 0.01)
+    endless = "known = 1\nwhile True: pass"
+    ends = "def double(x):\n    known, __import__('os')._exit(0)\ndef refuse(x):\n    raise ValueError(known)"
+    outcome = judge([*RIGHT, ends, endless], QUESTIONS, Limits(cell_s=3.0, wall_s=200))
+    assert outcome["scores"] == EVERYTHING | {"q1": 0}
+    assert "TimeLimit: stopped after 3 s" in str(outcome["errors"])
+    assert outcome["seconds"]["tests"] < outcome["seconds"]["notebook"]

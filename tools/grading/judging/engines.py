@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +21,14 @@ import psutil
 from ndelib import exercises
 from tools.assignments import MasterQuestion
 from tools.common import ROOT, Problem
+from tools.grading.judging.idle import LOOK_S, Idle
 from tools.grading.judging.walls import Limits
 from tools.grading.judging.worker.limits import WALL
 
 CONNECT_S = 20
 START_S = 300
+CROWD = 4
+"""How many times as many submissions as there are places may be judged at a time, if the others wait."""
 TRIES = 4
 """How often a notebook is judged: a test from which a judge did not come back is left out the next time."""
 Outcome = dict[str, Any]
@@ -63,15 +66,19 @@ class Judge:
         self._process: subprocess.Popen[bytes] | None = None
         self._came = b""
         self._ended = False
+        self._idle = Idle(lambda: None)
 
-    def outcome(self, cells: list[str]) -> Outcome:
+    def outcome(self, cells: list[str], idle: Callable[[], None] = lambda: None) -> Outcome:
         """Judge one notebook; whatever is in it, an outcome comes back.
+
+        ``idle`` is called when it is seen to wait, and not for a processor.
 
         Raises:
             Problem: no judge can be started on this machine.
         """
         stuck: list[str] = []
         why = ""
+        self._idle = Idle(idle)
         for _ in range(0 if self._ended else TRIES):
             process = self._started()
             test = ""
@@ -112,9 +119,13 @@ class Judge:
         assert process.stdout is not None
         until = time.monotonic() + seconds
         while b"\n" not in self._came:
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            left = max(0.0, until - time.monotonic())
+            ready, _, _ = select.select([process.stdout], [], [], min(left, LOOK_S))
+            if not ready and left <= LOOK_S:
                 raise TimeoutError
+            if not ready:
+                self._idle.look(process.pid)
+                continue
             part = os.read(process.stdout.fileno(), 2**16)
             if not part:
                 raise ValueError("no answer")
@@ -145,6 +156,61 @@ class Judge:
         self._process, self._came = None, b""
 
 
+class Places:
+    """As many judges at work as there are places, and more while what others judge sleeps.
+
+    A submission that waits for what does not come takes minutes by the clock, and should not hold a processor as long.
+    """
+
+    def __init__(self, key: str, places: int):
+        self._key = key
+        self._places = threading.Semaphore(places)
+        self._free: list[Judge] = []
+        self._all: list[Judge] = []
+        self._needs = json.loads(key)["limits"]["memory_mb"] * 2**20
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def outcome(self, cells: list[str]) -> Outcome:
+        """Judge one notebook when there is a place."""
+        self._places.acquire()
+        held = True
+
+        def leave() -> None:
+            nonlocal held
+            if held and psutil.virtual_memory().available > self._needs:
+                held = False
+                self._places.release()
+
+        try:
+            judge = self._judge()
+            try:
+                return judge.outcome(cells, leave)
+            finally:
+                self._free.append(judge)
+        finally:
+            if held:
+                self._places.release()
+
+    def _judge(self) -> Judge:
+        """Return a judge that is free: one that has judged before, for to start another takes seconds."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            judge = Judge(self._key)
+            self._all.append(judge)
+            if self._ended:
+                judge.end()
+            return judge
+
+    def end(self) -> None:
+        """End all judges, also while threads wait for their verdicts or for a place."""
+        with self._lock:
+            self._ended = True
+            for judge in self._all:
+                judge.end()
+
+
 def _say(process: "subprocess.Popen[bytes]", text: str) -> None:
     assert process.stdin is not None
     process.stdin.write(text.encode() + b"\n")
@@ -167,19 +233,15 @@ def judge_here(key: str, cells: list[str]) -> Outcome:
 
 
 def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Verdicts:
-    """Judge the notebooks ``jobs``, as many at a time as there are cores; yield outcomes as they come.
+    """Judge the notebooks ``jobs``, as many at a time as there are cores, beside those that wait; yield outcomes.
 
     What a limit by the clock has ended while others had the processors is judged again at the end, one at a time.
     """
-    judges: list[Judge] = []
-
-    def ready() -> None:
-        _mine.judge = Judge(key)
-        judges.append(_mine.judge)
-
-    pool = ThreadPoolExecutor(workers or os.cpu_count(), initializer=ready)
+    at_once = workers or os.cpu_count() or 1
+    places = Places(key, at_once)
+    pool = ThreadPoolExecutor(CROWD * at_once)
     try:
-        waiting = {pool.submit(judge_here, key, cells): name for name, cells in jobs.items()}
+        waiting = {pool.submit(places.outcome, cells): name for name, cells in jobs.items()}
         again = []
         for job in as_completed(waiting):
             name, outcome = waiting[job], job.result()
@@ -188,11 +250,10 @@ def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = 
             else:
                 yield name, outcome
         for name in again:
-            yield name, judges[0].outcome(jobs[name])
+            yield name, places.outcome(jobs[name])
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for judge in judges:
-            judge.end()
+        places.end()
         pool.shutdown()
 
 

@@ -44,6 +44,10 @@ AGAIN = 0.5
 """The part of the time of a notebook that it has once more, without those cells, and that its tests have at least."""
 MOST_LOST = 2
 """How often the tests of one question may end the worker, which is started again for the other questions."""
+MOST_SLOW = 2
+"""How many tests of one question may take too long, before a call in its others has a part of the time only."""
+SLOW_CALL = 0.25
+"""That part: who is slow with much may still be right with little, and who never ends costs seconds."""
 KEPT_WAITING = 0.05
 """The part of a limit by the clock for which a submission waited for a processor and from which it is no verdict."""
 MOST_CHANGES = 1000
@@ -114,6 +118,7 @@ class Submission:
         self.status = "crashed"
         self.question = ""
         self.lost: Counter[str] = Counter()
+        self.slow: Counter[str] = Counter()
         self.kept_waiting = False
         self.sealed = False
         self.limits, self._cells, self._answers = limits, cells, answers
@@ -124,6 +129,7 @@ class Submission:
         self._skip: set[int] = set()
         self._cells_s: defaultdict[int, float] = defaultdict(float)
         self._cell_limit_s = limits.cell_s
+        self._short: set[int] = set()
         self._once_more = True
         self._starts = 0
         self._sandbox: Sandbox | None = None
@@ -160,25 +166,33 @@ class Submission:
             at, reports = number, reports + 1
             if reports > 2 * len(self._cells) + 1:  # a cell runs twice at most
                 raise Gone("it does not keep to the protocol")
-            self._begin(number, self._cell_limit_s)
-            limit = START_S if number == -1 else WALL * self._cell_limit_s + GRACE_S
+            limit_s = limits_s[number] if number >= 0 else self._cell_limit_s
+            self._begin(number, limit_s)
+            sandbox.allow(limit_s + GRACE_S)
+            limit = START_S if number == -1 else WALL * limit_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
+        short = min(self._cell_limit_s, self._short_s)
+        limits_s = [short if cell in self._short else self._cell_limit_s for cell in range(len(self._cells))]
         try:
-            self._sandbox = Sandbox(self.limits)
-            peer = Peer(Wire(self._sandbox.connection), _stand_in)
+            self._sandbox = sandbox = Sandbox(self.limits)
+            peer = Peer(Wire(sandbox.connection), _stand_in)
             peer.handlers["progress"] = progress
             peer.wire.deadline = time.monotonic() + START_S
             about = {"cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
-            message = {"do": "run", **about, "limit_s": self._cell_limit_s}
+            message = {"do": "run", **about, "limits_s": limits_s}
             errors, changes = _checked(peer.request(message), len(self._cells))
             del peer.handlers["progress"]  # there is none in a test: it would put off its deadline
             self._begin("tests", self.limits.call_s)
+            peer.asking = lambda: sandbox.allow(self.call_s + GRACE_S)
             for error in errors:
-                if error["type"] == "TimeLimit" and BY_CLOCK in error["text"]:
-                    self.by_the_clock(error["cell"])
+                if error["type"] == "TimeLimit":
+                    self._short.add(error["cell"])  # if a test ends the worker, it would take all that time again
+                    if BY_CLOCK in error["text"]:
+                        self.by_the_clock(error["cell"])
             if not self.sealed:
-                self.errors, self.changes = errors, changes
+                first = {error["cell"]: error for error in self.errors if error["type"] == "TimeLimit"}
+                self.errors, self.changes = [first.get(error["cell"], error) for error in errors], changes
             self._peer, self.status = peer, "graded"
             self._until = max(self._until, time.monotonic() + AGAIN * self.limits.wall_s)  # for the tests
         except (Gone, Silent, TooLong, Exception) as end:  # instead of the value, a worker may send any error
@@ -192,13 +206,23 @@ class Submission:
             if isinstance(end, Silent) and at >= 0 and self._once_more and time.monotonic() >= self._until:
                 self._without_the_slow()
 
+    @property
+    def _short_s(self) -> float:
+        """How long a cell may compute of which it is known that it takes too long."""
+        return SLOW * self.limits.wall_s / WALL
+
+    @property
+    def call_s(self) -> float:
+        """How long a call in a test of this question may compute."""
+        return self.limits.call_s * (SLOW_CALL if self.slow[self.question] >= MOST_SLOW else 1.0)
+
     def _without_the_slow(self) -> None:
         """Let the notebook run once more, without the cells that took its time: few are answers.
 
         Those that it had not come to have no more time than they.
         """
         self._once_more, self._until = False, time.monotonic() + AGAIN * self.limits.wall_s
-        self._cell_limit_s = min(self._cell_limit_s, SLOW * self.limits.wall_s / WALL)
+        self._cell_limit_s = min(self._cell_limit_s, self._short_s)
         slow = {cell for cell, seconds in self._cells_s.items() if seconds > SLOW * self.limits.wall_s and cell >= 0}
         self.ends += [
             f"the cell that begins with `{first_line(self._cells[cell])}` was left out, as the notebook took too long"
@@ -251,7 +275,7 @@ class Submission:
     def limited(self, seconds: float) -> Iterator[Peer]:
         """Give the connection for one test, which has so long."""
         peer = self.peer()
-        self._begin("tests", self.limits.call_s)
+        self._begin("tests", self.call_s)
         peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
         peer.wire.budget = MOST_DATA
         yield peer
@@ -328,9 +352,10 @@ def _run(
             raise _TestTooLong
         if submission.lost[question] == MOST_LOST:
             raise _GivenUp
-        seconds = WALL * submission.limits.call_s + GRACE_S
+        seconds = WALL * submission.call_s + GRACE_S
         with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
             begin(test["name"])
+            peer.request({"do": "limit", "seconds": submission.call_s})
             namespace = {}
             for name in needed_names(test):
                 there, value = peer.request({"do": "get", "name": name})
@@ -345,6 +370,7 @@ def _run(
     except TooLong as error:
         if BY_CLOCK in str(error):
             submission.by_the_clock()
+        submission.slow[question] += 1
         message = f"It took too long. {error}"
         try:
             peer.forget()

@@ -1,7 +1,7 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -67,11 +67,16 @@ class Notebook:
         return names
 
     def run(
-        self, cells: list[str], skip: Iterable[int], answers: list[str], limit_s: float, begin: Callable[[int], None]
+        self,
+        cells: list[str],
+        skip: Iterable[int],
+        answers: list[str],
+        limits_s: Sequence[float],
+        begin: Callable[[int], None],
     ) -> dict[str, list[dict[str, Any]]]:
         """Run the cells from top to bottom; return the errors of those that stopped, and what undid the ``answers``.
 
-        Each may compute for ``limit_s``.
+        Each may compute for as long as ``limits_s`` says at its place.
         A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
         at the end: the student had run the cells in another order.
         """
@@ -80,13 +85,13 @@ class Notebook:
         for number, source in enumerate(cells):
             if number not in skipped:
                 begin(number)
-                error = self._run(number, source, limit_s)
+                error = self._run(number, source, limits_s[number])
                 if error is not None:
                     errors[number] = error
                     again += [number] if error["type"] == "NameError" else []
         for number in again if len(again) < len(cells) else []:
             begin(number)
-            error = self._run(number, cells[number], limit_s)
+            error = self._run(number, cells[number], limits_s[number])
             errors.pop(number)
             if error is not None:
                 errors[number] = error
