@@ -72,6 +72,38 @@ def test_what_speaks_to_the_notebooks_program_stops_no_cell():
     assert outcome["scores"] == EVERYTHING
 
 
+CHAIN = ["y = x + 1\ndef double(v):\n    return 2 * v + 0 * y", "x = w + 1", "w = v + 1", "v = 1"]
+
+
+@needs_a_wall
+def test_cells_in_any_order_run_until_no_more_of_them_stop():
+    outcome = judge([*CHAIN, "nobody", SETUP, *RIGHT[2:]], QUESTIONS, Limits())
+    assert outcome["scores"] == EVERYTHING
+    assert len(outcome["errors"]) == 1
+    assert "`nobody` stopped with NameError" in outcome["errors"][0]
+
+
+ELSEWHERE = """
+import math, nobody_has_this as absent, statistics
+from google.colab import drive
+drive.mount("/content/drive")
+absent.set_theme(style="dark").more
+from helpers_of_mine import helper, Helper
+from nobody_has_this import *
+import nobody_has_this.either
+math, statistics
+"""
+USES = "def refuse(x):\n    return helper(x)"
+
+
+@needs_a_wall
+def test_an_import_of_what_is_not_here_costs_what_uses_it_and_nothing_else():
+    outcome = judge([ELSEWHERE + SETUP, *RIGHT[1:4], USES], QUESTIONS, Limits())
+    assert outcome["scores"] == EVERYTHING | {"q3": 1}
+    assert "ModuleNotFoundError: No module named 'nobody_has_this'" in outcome["errors"][0]
+    assert "No module named 'helpers_of_mine'" in outcome["tests"]["q3"][-1]["message"]
+
+
 @needs_a_wall
 def test_cells_that_wait_for_what_does_not_come_cost_no_answer_beside_them():
     """For a server or a device that is not there. Such a cell takes all the time that a notebook has."""

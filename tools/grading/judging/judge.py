@@ -26,7 +26,7 @@ from ndelib.exercises.seeds import set_secret
 from tools.assignments import MasterQuestion
 from tools.grading.judging.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
 from tools.grading.judging.walls import Limits
-from tools.grading.judging.worker.limits import BY_CLOCK, WALL
+from tools.grading.judging.worker.limits import BY_CLOCK, PASSES, WALL
 from tools.grading.judging.worker.peer import Peer, TooLong
 from tools.grading.judging.worker.values import Reference
 from tools.grading.judging.worker.wire import Gone, Silent, Wire
@@ -164,7 +164,7 @@ class Submission:
             if not reports:  # how long it takes to start is nobody's fault
                 self._until += self._cells_s.pop(-1)
             at, reports = number, reports + 1
-            if reports > 2 * len(self._cells) + 1:  # a cell runs twice at most
+            if reports > PASSES * len(self._cells) + 1:
                 raise Gone("it does not keep to the protocol")
             limit_s = limits_s[number] if number >= 0 else self._cell_limit_s
             self._begin(number, limit_s)

@@ -1,5 +1,6 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
+import ast
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ndelib.exercises.bindings import Bindings
 
-from .limits import TimeLimit, time_limit
+from .limits import PASSES, TimeLimit, time_limit
+from .missing import Missing, one_by_one, stand_in
 
 LONGEST_TEXT = 500
 
@@ -42,6 +44,24 @@ class _Shell(InteractiveShell):
         if self.find_cell_magic(magic_name) is not None:
             return super().run_cell_magic(magic_name, line, cell)
         return self.run_cell(cell, store_history=False, silent=True).raise_error()
+
+    async def run_ast_nodes(
+        self,
+        nodelist: list[ast.stmt],
+        cell_name: str,
+        interactivity: str = "last_expr",
+        compiler: Any = compile,
+        result: Any = None,
+    ) -> bool:
+        """Run a cell, past its imports of what is not here; return whether something stopped."""
+        missing = None
+        for group in one_by_one(nodelist):
+            if await super().run_ast_nodes(group, cell_name, interactivity, compiler, result):
+                if not stand_in(group, result.error_in_exec, self.user_ns):
+                    return True
+                missing, result.error_in_exec = missing or result.error_in_exec, None
+        result.error_in_exec = missing
+        return missing is not None
 
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
         """Show nothing."""
@@ -77,10 +97,10 @@ class Notebook:
         """Run the cells from top to bottom; return the errors of those that stopped, and what undid the ``answers``.
 
         Each may compute for as long as ``limits_s`` says at its place.
-        A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
-        at the end: the student had run the cells in another order.
+        A cell that stops does not stop those below it. One that stopped because a name was not there yet runs again at
+        the end, as long as fewer stop each time: the student had run the cells in another order.
         """
-        skipped, errors, again = set(skip), {}, []
+        skipped, errors, again, before = set(skip), {}, [], len(cells)
         self._bindings.follow(answers)
         for number, source in enumerate(cells):
             if number not in skipped:
@@ -89,12 +109,18 @@ class Notebook:
                 if error is not None:
                     errors[number] = error
                     again += [number] if error["type"] == "NameError" else []
-        for number in again if len(again) < len(cells) else []:
-            begin(number)
-            error = self._run(number, cells[number], limits_s[number])
-            errors.pop(number)
-            if error is not None:
-                errors[number] = error
+        for _ in range(PASSES - 1):
+            if not 0 < len(again) < before:
+                break
+            before, waiting, again = len(again), again, []
+            for number in waiting:
+                begin(number)
+                error = self._run(number, cells[number], limits_s[number])
+                del errors[number]
+                if error is not None:
+                    errors[number] = error
+                    again += [number] if error["type"] == "NameError" else []
+        Missing.running = False
         changes = [asdict(change) for name in answers for change in self._bindings.changes(name, self.names)]
         return {"errors": [{"cell": number, **error} for number, error in sorted(errors.items())], "changes": changes}
 
