@@ -3,6 +3,8 @@
 Every entry stands before or after wrong answers, which earn nothing, or right ones, which earn everything.
 """
 
+import contextlib
+import json
 import os
 import re
 import socket
@@ -18,9 +20,11 @@ import pytest
 from tests.exercises.synthetic import QUESTIONS, REFUSE, RIGHT, SETUP, SLOPE, WRONG
 from tools.common import ROOT
 from tools.grading.judging import sandbox
-from tools.grading.judging.judge import judge
+from tools.grading.judging.engines import Judge, answer_key
+from tools.grading.judging.judge import SILENT_END, Submission, judge
 from tools.grading.judging.sandbox import Sandbox, nursery
 from tools.grading.judging.walls import KINDS, Limits, kind
+from tools.grading.judging.worker.wire import Gone, Silent
 
 LIMITS = Limits(wall_s=200, cell_s=4, call_s=4, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
 NOTHING = {"q1": 0, "q2": 0, "q3": 0}
@@ -411,6 +415,47 @@ def test_a_notebook_that_runs_again_after_a_hidden_test_tells_nothing():
     assert outcome["scores"] == {"q1": 0, "q2": 3, "q3": 3}  # the notebook did run again
     (first,) = re.findall("[0-9a-f]{32}", public["message"])
     assert [error for error in outcome["errors"] if first in error] == [outcome["errors"][-1]]
+
+
+def test_of_how_it_ends_after_hidden_tests_have_begun_nothing_is_said():
+    """A clock, or whatever else it finds when it runs again, may tell it in which cell to end, and in which way."""
+    leak = "#leak 151\nimport os"
+    one = Submission([SETUP, leak, "x = 1"], [], LIMITS)
+    one.peer()
+    assert one.seal() == []
+    one._cells[1] = f"{leak}; os._exit(0)"
+    one.lose(Gone())
+    with contextlib.suppress(Gone, Silent):
+        one.peer()
+    one.close()
+    assert "#leak 151" in str(one.ends), "it did not end there"
+    assert one.said == [SILENT_END]
+    assert one.status == "graded"
+
+
+def test_what_was_heard_before_a_judge_was_lost_stands():
+    """Its next judge runs the notebook again, at a time that a hidden test has chosen."""
+    questions = json.loads(json.dumps(QUESTIONS))
+    questions[1]["tests"][1]["code"] = "def q2_hidden(slope):\n    import ctypes\n\n    ctypes.string_at(0)"
+    run = "import uuid\nrun = uuid.uuid4().hex\ndef refuse(x):\n    raise KeyError(run)\ndouble = refuse"
+    told = []
+    one = Judge(answer_key(questions, LIMITS))
+    line = one._line
+
+    def listen(*args: Any) -> dict[str, Any]:
+        told.append(found := line(*args))
+        return found
+
+    one._line = listen  # type: ignore[method-assign]
+    try:
+        outcome = one.outcome([*RIGHT, run, "raise KeyError(run)"])
+    finally:
+        one.end()
+    assert "did not come to an end" in outcome["tests"]["q2"][1]["message"]
+    (heard,) = [found["heard"] for found in told if "heard" in found]
+    assert outcome["errors"] == heard["said"]
+    assert outcome["tests"]["q1"][0] == heard["verdicts"]["q1"][0]
+    assert re.findall("[0-9a-f]{32}", outcome["errors"][0]) == re.findall("[0-9a-f]{32}", heard["said"][0]) != []
 
 
 @pytest.mark.parametrize("weaker", KINDS[1:])

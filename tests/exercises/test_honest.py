@@ -201,6 +201,9 @@ def test_a_limit_by_the_clock_is_a_verdict_on_who_was_not_kept_waiting(monkeypat
     outcome = judge([SETUP, "import time", *RIGHT[1:], slow], QUESTIONS, Limits(cell_s=1, call_s=1))
     assert "4 s by the clock" in str(outcome)
     assert outcome["kept_waiting"] == kept
+    if slow == CELL:  # nothing hidden is run while all of it may run again
+        first = judge([SETUP, "import time", slow], QUESTIONS, Limits(cell_s=1, call_s=1), final=False)
+        assert bool(first["tests"]) != kept
 
 
 def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
@@ -211,14 +214,15 @@ def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
         def __init__(self, key: str):
             self.key = key
 
-        def outcome(self, cells: list[str], idle: Any) -> dict[str, Any]:
+        def outcome(self, cells: list[str], heard: Any, final: bool, idle: Any = None) -> dict[str, Any]:
+            assert final == (heard is not None)
             name = cells[0]
             running.append(name)
             time.sleep(0.05)
             said.append((name, len(running)))
             running.remove(name)
             waited = name in "bd" and [who for who, _ in said].count(name) == 1
-            return {"status": "time limit" if waited else "graded", "kept_waiting": waited}
+            return {"status": "time limit" if waited else "graded", "kept_waiting": waited, "heard": {"of": name}}
 
         def end(self) -> None: ...
 
@@ -238,7 +242,7 @@ def test_who_sleeps_holds_no_place_and_who_computes_does(monkeypatch):
     class Stub:
         def __init__(self, key: str): ...
 
-        def outcome(self, cells: list[str], idle: Callable[[], None]) -> dict[str, Any]:
+        def outcome(self, cells: list[str], heard: Any, final: bool, idle: Callable[[], None]) -> dict[str, Any]:
             if cells[0] in "ab":
                 idle()
                 assert done.wait(20)

@@ -305,3 +305,12 @@ def test_a_function_that_was_kept_does_not_become_another_one():
     kept.clear()
     assert second(lambda x: x + 10, 1.0) == [11.0]
     ours.close()
+
+
+@pytest.mark.parametrize("shape", [(2**26, 0), (2**10, 2**10, 0), (0, 2**26)])
+def test_nothing_in_millions_of_rows_is_refused(shape: tuple[int, ...]):
+    """Lists of them take a minute in C, where no limit on time reaches."""
+    assert Decoder(memoryview(b""), abs).decode(Encoder(abs).encode(torch.empty(5, 0))).shape == (5, 0)
+    for value in (torch.empty(shape), np.empty(shape)):
+        with pytest.raises(BadMessage):
+            Decoder(memoryview(b""), abs).decode(Encoder(abs).encode(value))  # type: ignore[arg-type]

@@ -68,9 +68,17 @@ class Judge:
         self._ended = False
         self._idle = Idle(lambda: None)
 
-    def outcome(self, cells: list[str], idle: Callable[[], None] = lambda: None) -> Outcome:
+    def outcome(
+        self,
+        cells: list[str],
+        heard: Outcome | None = None,
+        final: bool = True,
+        idle: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """Judge one notebook; whatever is in it, an outcome comes back.
 
+        ``heard`` is what is known of it if its hidden tests have begun once, and is in the outcome if they had.
+        If it was kept waiting, it will be judged again unless this is ``final``.
         ``idle`` is called when it is seen to wait, and not for a processor.
 
         Raises:
@@ -83,11 +91,11 @@ class Judge:
             process = self._started()
             test = ""
             try:
-                _say(process, json.dumps({"cells": cells, "stuck": stuck}))
+                _say(process, json.dumps({"cells": cells, "stuck": stuck, "heard": heard, "final": final}))
                 while "outcome" not in (line := self._line(process, self._test_s if test else self._notebook_s)):
-                    test = line["test"]
+                    test, heard = line.get("test", test), line.get("heard", heard)
                 outcome: Outcome = line["outcome"]
-                return outcome
+                return {**outcome, "heard": heard}
             except (OSError, ValueError, LookupError) as error:
                 self.close()
                 late = isinstance(error, TimeoutError)
@@ -171,7 +179,7 @@ class Places:
         self._lock = threading.Lock()
         self._ended = False
 
-    def outcome(self, cells: list[str]) -> Outcome:
+    def outcome(self, cells: list[str], heard: Outcome | None = None, final: bool = True) -> Outcome:
         """Judge one notebook when there is a place."""
         self._places.acquire()
         held = True
@@ -185,7 +193,7 @@ class Places:
         try:
             judge = self._judge()
             try:
-                return judge.outcome(cells, leave)
+                return judge.outcome(cells, heard, final, leave)
             finally:
                 self._free.append(judge)
         finally:
@@ -222,14 +230,14 @@ def crashed(why: str) -> Outcome:
     return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
 
 
-def judge_here(key: str, cells: list[str]) -> Outcome:
+def judge_here(key: str, cells: list[str], heard: Outcome | None = None, final: bool = True) -> Outcome:
     """Judge a notebook by this thread's own judge, which stays for the next one."""
     judge: Judge | None = getattr(_mine, "judge", None)
     if judge is None or judge.key != key:
         if judge is not None:
             judge.close()
         judge = _mine.judge = Judge(key)
-    return judge.outcome(cells)
+    return judge.outcome(cells, heard, final)
 
 
 def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Verdicts:
@@ -241,20 +249,25 @@ def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = 
     places = Places(key, at_once)
     pool = ThreadPoolExecutor(CROWD * at_once)
     try:
-        waiting = {pool.submit(places.outcome, cells): name for name, cells in jobs.items()}
-        again = []
+        waiting = {pool.submit(places.outcome, cells, None, False): name for name, cells in jobs.items()}
+        again = {}
         for job in as_completed(waiting):
-            name, outcome = waiting[job], job.result()
+            name, outcome, heard = waiting[job], *_apart(job.result())
             if outcome.get("kept_waiting"):
-                again.append(name)
+                again[name] = heard
             else:
                 yield name, outcome
-        for name in again:
-            yield name, places.outcome(jobs[name])
+        for name, heard in again.items():
+            yield name, _apart(places.outcome(jobs[name], heard))[0]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         places.end()
         pool.shutdown()
+
+
+def _apart(outcome: Outcome) -> tuple[Outcome, Outcome | None]:
+    """Return an outcome, and what was heard of the notebook before the hidden tests, if these were run."""
+    return {key: value for key, value in outcome.items() if key != "heard"}, outcome.get("heard")
 
 
 def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Verdicts:
@@ -281,16 +294,19 @@ def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Verdicts:
         if strange or not versions:
             raise Problem(f"{strange[0]} has another version of the book" if strange else f"{address} has no workers")
         shared = client.scatter(key, broadcast=True)
+        again: dict[str, Outcome | None] = dict.fromkeys(jobs)
         for last in (False, True):  # the second time for what was kept waiting, when the machines have less to do
-            waiting = {client.submit(judge_here, shared, cells, pure=False): name for name, cells in jobs.items()}
-            again = []
+            waiting = {
+                client.submit(judge_here, shared, jobs[name], heard, last, pure=False): name
+                for name, heard in again.items()
+            }
+            again = {}
             for job in as_done(list(waiting)):
-                name, outcome = waiting[job], _result(job)
+                name, outcome, heard = waiting[job], *_apart(_result(job))
                 if outcome.get("kept_waiting") and not last:
-                    again.append(name)
+                    again[name] = heard
                 else:
                     yield name, outcome
-            jobs = {name: jobs[name] for name in again}
 
 
 def _result(job: Any) -> Outcome:

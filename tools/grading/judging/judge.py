@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,11 @@ MOST_CHANGES = 1000
 MOST_ERRORS = 50
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR = 700
+SILENT_END = "in a hidden test, a function of the notebook ended the Python process, or had to be stopped"
+"""All that is said of a notebook once hidden tests have begun: by their inputs it may choose how it ends, and where."""
 OWN_MEMORY = 3 * 2**30
 """bytes that the judge may take for what a submission sends: less than a class needs, more than an answer is"""
+_NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _ERROR = {"cell": int, "type": str, "text": str}
 _CHANGE = {"answer": str, "name": str, "first": int, "last": int, "removed": bool}
 
@@ -120,7 +124,8 @@ class Submission:
         self.lost: Counter[str] = Counter()
         self.slow: Counter[str] = Counter()
         self.kept_waiting = False
-        self.sealed = False
+        self.heard: list[str] | None = None
+        self._ended_later = False
         self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
         self._waited_s = 0.0
@@ -190,15 +195,18 @@ class Submission:
                     self._short.add(error["cell"])  # if a test ends the worker, it would take all that time again
                     if BY_CLOCK in error["text"]:
                         self.by_the_clock(error["cell"])
-            if not self.sealed:
+            if self.heard is None:
                 first = {error["cell"]: error for error in self.errors if error["type"] == "TimeLimit"}
                 self.errors, self.changes = [first.get(error["cell"], error) for error in errors], changes
-            self._peer, self.status = peer, "graded"
+                self.status = "graded"
+            self._peer = peer
             self._until = max(self._until, time.monotonic() + AGAIN * self.limits.wall_s)  # for the tests
         except (Gone, Silent, TooLong, Exception) as end:  # instead of the value, a worker may send any error
             ran(at)
             what = self._end(end)
-            self.status = "time limit" if isinstance(end, Silent) else "crashed"
+            if self.heard is None:
+                self.status = "time limit" if isinstance(end, Silent) else "crashed"
+            self._ended_later = True
             if at >= 0:
                 self._skip.add(at)
                 what = f"the cell that begins with `{first_line(self._cells[at])}` {what}"
@@ -230,9 +238,31 @@ class Submission:
         ]
         self._skip |= slow
 
+    def seal(self) -> list[str]:
+        """Take down all that will ever be said of how the notebook ran; return it.
+
+        When it runs again after a hidden test, it may know what hidden tests call with: by the clock for one.
+        """
+        errors = [
+            f"the cell that begins with `{first_line(self._cells[error['cell']])}` stopped with"
+            f" {error['type']}: {error['text']}"
+            for error in self.errors[:MOST_ERRORS]
+        ]
+        if len(self.errors) > MOST_ERRORS:
+            errors.append(f"{len(self.errors) - MOST_ERRORS} more cells stopped with an error")
+        self.heard = [shown(what, LONGEST_ERROR) for what in (*self.ends, *errors)]
+        self._ended_later = False
+        return self.heard
+
+    @property
+    def said(self) -> list[str]:
+        """What the student is told of how the notebook ran."""
+        return [*([SILENT_END] if self._ended_later else []), *(self.heard or [])]
+
     def lose(self, end: BaseException) -> str:
         """Take note that the worker has died in a test; return why."""
         what = self._end(end)
+        self._ended_later = True
         self.ends.append(f"a function of the notebook {what}")
         self.lost[self.question] += 1
         self._starts -= 1
@@ -294,55 +324,74 @@ def judge(
     questions: list[MasterQuestion],
     limits: Limits,
     stuck: Collection[str] = (),
-    begin: Callable[[str], None] = lambda name: None,
+    tell: Callable[[dict[str, Any]], None] = lambda news: None,
+    heard: dict[str, Any] | None = None,
+    final: bool = True,
 ) -> dict[str, Any]:
     """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data.
 
-    ``stuck`` are tests that are not run, because a judge did not come back from them with this notebook. ``begin`` is
-    called with the name of each test before it runs, and with nothing after it.
+    Args:
+        cells: the notebook.
+        questions: their tests.
+        limits: what the notebook may use.
+        stuck: tests that are not run, because a judge did not come back from them with this notebook.
+        tell: called with ``{"test": name}`` before each test and with an empty name after it; and with
+            ``{"heard": …}`` when the public tests are done.
+        heard: what another judge has told of this notebook so. It stands: whoever ran into a hidden test once may know
+            what it calls with, and is not heard any more.
+        final: whether it is not judged again even if it was kept waiting.
+
+    In the outcome, ``kept_waiting`` says that a limit by the clock has ended something while others had the processor.
+    If that happened before the hidden tests, and it was not final, these were not run, so that all of it can be.
     """
     tests = [test for question in questions for test in question["tests"]]
     submission = Submission(cells, sorted({name for test in tests for name in needed_names(test)}), limits)
     start = time.monotonic()
+    verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
+
+    def run(hidden: bool) -> None:
+        for question in questions:
+            for place, test in enumerate(question["tests"]):
+                if test["hidden"] == hidden:
+                    verdicts[question["name"]][place] = _run(submission, test, question["name"], stuck, tell)
+
     try:
+        if heard is not None:
+            submission.status, submission.heard = heard["status"], heard["said"]
+            submission.changes = [Change(**change) for change in heard["changes"]]
+            verdicts = heard["verdicts"]
         with contextlib.suppress(Gone, Silent):  # every test will say so
             submission.peer()
         ran = time.monotonic()
-        # The public ones first: their messages are shown to the student, who may not learn from them what the
-        # functions were called with in hidden ones.
-        verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
-        for hidden in (False, True):
-            # For the same reason, what a notebook says of itself when it runs again after hidden tests is not heard.
-            submission.sealed = hidden
-            for question in questions:
-                for place, test in enumerate(question["tests"]):
-                    if test["hidden"] == hidden:
-                        verdicts[question["name"]][place] = _run(submission, test, question["name"], stuck, begin)
+        if heard is None:
+            # The public ones first: their messages are shown to the student, who may not learn from them what the
+            # functions were called with in hidden ones.
+            run(hidden=False)
+            heard = {"status": submission.status, "said": submission.seal(), "verdicts": verdicts}
+            heard["changes"] = [asdict(change) for change in submission.changes]
+            if submission.kept_waiting and not final:
+                return {**_NOTHING, "status": submission.status, "kept_waiting": True}
+            tell({"heard": heard})
+        run(hidden=True)
     finally:
         submission.close()
     failed = set()
     for test, verdict in zip(tests, (verdict for found in verdicts.values() for verdict in found), strict=True):
         failed |= set() if verdict["passed"] else set(needed_names(test))
     undone = [change for change in submission.changes if change.answer in failed]
-    errors = [
-        f"the cell that begins with `{first_line(cells[error['cell']])}` stopped with {error['type']}: {error['text']}"
-        for error in submission.errors[:MOST_ERRORS]
-    ]
-    if len(submission.errors) > MOST_ERRORS:
-        errors.append(f"{len(submission.errors) - MOST_ERRORS} more cells stopped with an error")
     return {
         "status": submission.status,
         "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
         "tests": verdicts,
         "undone": [shown(what, LONGEST_ERROR) for what in in_words(undone, lambda number: first_line(cells[number]))],
-        "errors": [shown(what, LONGEST_ERROR) for what in (*submission.ends, *errors)],
+        "errors": submission.said,
         "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
         "kept_waiting": submission.kept_waiting,
     }
 
 
 def _run(
-    submission: Submission, test: Any, question: str, stuck: Collection[str], begin: Callable[[str], None]
+    submission: Submission, test: Any, question: str, stuck: Collection[str], tell: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Run one test, and whatever happens return a verdict."""
     passed, message = False, ""
@@ -354,7 +403,7 @@ def _run(
             raise _GivenUp
         seconds = WALL * submission.call_s + GRACE_S
         with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
-            begin(test["name"])
+            tell({"test": test["name"]})
             peer.request({"do": "limit", "seconds": submission.call_s})
             namespace = {}
             for name in needed_names(test):
@@ -389,7 +438,7 @@ def _run(
         if not hasattr(error, "explanation"):  # no error of the student's: the worker does not keep to the protocol
             submission.lose(error)
     finally:
-        begin("")
+        tell({"test": ""})
     about = {"name": test["name"], "points": test["points"], "hidden": test["hidden"], "hint": test["failure_message"]}
     return {**about, "passed": passed, "message": "" if passed else shown(message, LONGEST_MESSAGE)}
 
@@ -449,7 +498,8 @@ def main() -> None:
     say({"ready": True})
     for line in sys.stdin:
         job = json.loads(line)
-        say({"outcome": judge(job["cells"], key["questions"], limits, job["stuck"], lambda name: say({"test": name}))})
+        stuck, heard, final = job["stuck"], job["heard"], job["final"]
+        say({"outcome": judge(job["cells"], key["questions"], limits, stuck, say, heard, final)})
 
 
 def _limit_own_memory() -> None:

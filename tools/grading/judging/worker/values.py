@@ -18,6 +18,8 @@ MAX_NODES = 2_000_000
 MAX_DEPTH = 60
 SHOWN = 200
 MOST_COLLIDING = 100
+MOST_EMPTY = 10_000
+"""How long a side of a tensor without numbers may be: to make lists of millions of empty rows takes C a minute."""
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -227,6 +229,8 @@ def _shape(data: dict[str, Any]) -> tuple[int, ...]:
     shape = tuple(data["shape"])
     if len(shape) > 32 or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise BadMessage("a shape that is none")
+    if 0 in shape and math.prod(filter(None, shape)) > MOST_EMPTY:
+        raise BadMessage("nothing, in too many rows")
     return shape
 
 
