@@ -30,6 +30,7 @@ MAGICS = """
 %load_ext nobody_has_this
 %nobody_has_this either
 %precision 3
+name = input("Your name: ")
 !pip install nobody-has-this
 import matplotlib
 matplotlib.use("TkAgg")
@@ -102,6 +103,35 @@ def test_an_import_of_what_is_not_here_costs_what_uses_it_and_nothing_else():
     assert outcome["scores"] == EVERYTHING | {"q3": 1}
     assert "ModuleNotFoundError: No module named 'nobody_has_this'" in outcome["errors"][0]
     assert "No module named 'helpers_of_mine'" in outcome["tests"]["q3"][-1]["message"]
+
+
+AS_WRITTEN = """
+import array, collections, pandas
+number = input("Which? ")
+@torch.compile
+def double(x):
+    return torch.tensor(x, dtype=torch.float64) * 2
+def slope(V, y):
+    found = torch.func.grad(V)(y).tolist()
+    return pandas.Series(found) if 0.3 in y.tolist() else collections.deque(found)
+def numbers():
+    return array.array("d", [1, 2]), {1: 1.0, 2: 2.0}.values()
+"""
+NUMBERS = """
+def numbers_public(numbers):
+    from ndelib.exercises import expect_close
+    for found in numbers():
+        expect_close(found, [1.0, 2.0], "numbers")
+"""
+
+
+@needs_a_wall
+def test_what_a_notebook_can_do_elsewhere_and_what_the_students_checker_takes_is_taken_here():
+    public: Any = QUESTIONS[0]["tests"][0]
+    third: Any = {**QUESTIONS[2], "tests": [{**public, "name": "numbers_public", "code": NUMBERS.strip(), "points": 3}]}
+    outcome = judge([SETUP, AS_WRITTEN], [*QUESTIONS[:2], third], Limits())
+    assert outcome["errors"] == []
+    assert outcome["scores"] == EVERYTHING, outcome["tests"]
 
 
 @needs_a_wall

@@ -169,6 +169,7 @@ def environment(home: str, imports: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PIP_NO_INDEX": "1",  # `!pip install` would wait a minute for a network that is not there
         "CUDA_VISIBLE_DEVICES": "",  # the same marks with and without a GPU
+        "TORCHDYNAMO_DISABLE": "1",  # torch.compile returns what it is given: a C++ compiler does not work in there
         "OMP_NUM_THREADS": "1",  # as many submissions as cores run at once
         "MKL_NUM_THREADS": "1",
     }

@@ -12,6 +12,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
+from tools.grading.fresh import learnt
 from tools.grading.marks import Late, Manual
 from tools.grading.reports.changes import note_changes
 from tools.grading.reports.exports import Result, canvas, feedback_zip, moodle
@@ -190,7 +191,11 @@ def write_report(
     write_whole(folder / "similarity.csv", as_csv([["first", "second", "shared", "fingerprints"], *listed]))
     items = analyse({row.label: row.outcome for row in rows}, questions)
     links = {row.label: f"feedback/{page.name}" for row, page in zip(rows, pages, strict=True)}
-    attention = {row.label: row.attention for row in rows if row.attention}
+    attention = {
+        row.label: why
+        for row in rows
+        if (why := "; ".join(filter(None, (learnt(row.outcome, questions), row.attention))))
+    }
     write_whole(
         folder / "report.html", class_report(title, _summary(rows, questions), items, pairs[:50], attention, links)
     )

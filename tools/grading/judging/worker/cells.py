@@ -1,6 +1,7 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
 import ast
+import builtins
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -75,6 +76,7 @@ class Notebook:
 
     def __init__(self) -> None:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
+        builtins.input = lambda *args: ""  # there is nobody to ask
         matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
         sys.path.append("")  # as where a notebook is written: it may import a file that it has made
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
