@@ -129,6 +129,7 @@ class Submission:
         self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
         self._waited_s = 0.0
+        self.computed_s = 0.0
         self._now: tuple[int | str, float, float, float] = -1, limits.cell_s, 0.0, 0.0
         self._used: dict[int | str, tuple[float, float, float]] = {}
         self._skip: set[int] = set()
@@ -315,6 +316,7 @@ class Submission:
         if self._sandbox is not None:
             self._sandbox.close()
             self._waited_s += self._sandbox.use.waited_s
+            self.computed_s += self._sandbox.use.computed_s
             self._now = -1, self.limits.cell_s, 0.0, 0.0
         self._sandbox = self._peer = None
 
@@ -346,7 +348,7 @@ def judge(
     """
     tests = [test for question in questions for test in question["tests"]]
     submission = Submission(cells, sorted({name for test in tests for name in needed_names(test)}), limits)
-    start = time.monotonic()
+    start, computed = time.monotonic(), time.process_time()
     verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
 
     def run(hidden: bool) -> None:
@@ -385,7 +387,11 @@ def judge(
         "tests": verdicts,
         "undone": [shown(what, LONGEST_ERROR) for what in in_words(undone, lambda number: first_line(cells[number]))],
         "errors": submission.said,
-        "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
+        "seconds": {
+            "notebook": ran - start,
+            "tests": time.monotonic() - ran,
+            "computing": submission.computed_s + time.process_time() - computed,
+        },
         "kept_waiting": submission.kept_waiting,
     }
 

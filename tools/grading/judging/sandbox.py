@@ -60,9 +60,12 @@ class Sandbox:
     def close(self) -> None:
         """Kill every process of it, see them end, and remove its folder."""
         self._ended.set()
+        self._watcher.join()
+        assert self._home is not None
+        with contextlib.suppress(psutil.Error):
+            self.use.look(member.pid for member in self._home.family())
         self._kill()
         self.connection.close()
-        self._watcher.join()
         if isinstance(self._home, _Home):
             self._home.remove()
 
