@@ -286,7 +286,7 @@ GALLERY: dict[str, Entry] = {
     "a scratch cell that sets what an answer uses": Entry(
         [*RIGHT, "for torch in range(3): pass"],
         {"q1": 3, "q2": 0, "q3": 3},
-        "`torch`, which `slope` uses, was set again",
+        "`torch` (which `slope` uses) was set again",
     ),
     "all names removed": Entry([*RIGHT, "%reset -f"], NOTHING, "were removed in the cell that begins with `%reset -f`"),
     "a right answer that is replaced by a wrong one": Entry([*RIGHT, *WRONG], NOTHING, "`kinds` was set again"),
