@@ -69,11 +69,13 @@ def grade_class(folder: str, assignment: str | None, options: Options) -> list[L
         options.late,
         read_manual(options.manual, known, points) if options.manual else {},
     )
-    again = [] if options.again == ALL else [name.strip() for name in options.again.split(",") if name.strip()]
+    named = [options.again] if options.again in known else options.again.split(",")  # a file's name may hold a comma
+    again = [] if options.again == ALL else [name.strip() for name in named if name.strip()]
     anew = {entry.submission.name for name in again if (entry := known[known_name(name, known)]).submission}
     seed = choose_seed(options.seed, options.out / "seed.txt")
     solution = Submission(Path("solution"), SOLUTION, cells_to_run(fresh.solution_code, fresh.student))
-    outcomes = judge_all([solution, *submissions], fresh, options, anew, seed)
+    count = [entry.submission for entry in whose if entry.submission]  # others of the same student are not run at all
+    outcomes = judge_all([solution, *count], fresh, options, anew, seed)
     rows = lines(whose, outcomes, rules, fresh.questions)
     title = f"Assignment {fresh.name[:2]}"
     changed = write_report(options.out, title, rows, fresh.questions, fresh.student, roster)

@@ -271,6 +271,9 @@ GALLERY: dict[str, Entry] = {
     "a gigabyte on disk": Entry(
         [*RIGHT, "for n in range(100):\n    open(f'f{n}', 'wb').write(b'x' * 7 * 10**6)"], EVERYTHING, "OSError"
     ),
+    "files without end that are empty": Entry(
+        [*RIGHT, "for n in range(10**6): open(f'n{n}', 'w').close()"], EVERYTHING, "No space left"
+    ),
     "a result of a gigabyte": Entry([*RIGHT, "double = lambda x: 'x' * 10**9"], {"q1": 0, "q2": 3, "q3": 3}),
     "a result nested a thousand times": Entry(
         [*RIGHT, "def double(x):\n    for _ in range(1000): x = [x]\n    return x"], {"q1": 0, "q2": 3, "q3": 3}

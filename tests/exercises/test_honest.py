@@ -264,32 +264,37 @@ def test_what_was_kept_waiting_is_judged_again_alone(monkeypatch):
     assert sorted(said[4:]) == [("b", 1), ("d", 1)]
 
 
-def test_who_sleeps_holds_no_place_and_who_computes_does(monkeypatch):
-    """Two sleep until both of the others are judged, for which there is one place."""
+@pytest.mark.parametrize(("workers", "most", "computing"), [(2, 4, 2), (1, 1, 1)])
+def test_who_sleeps_holds_no_place_and_who_computes_does(monkeypatch, workers: int, most: int, computing: int):
+    """Two sleep until the others are judged, if there are places; who asks for one at a time gets that."""
     done = threading.Event()
-    computing: list[str] = []
+    at_work: list[str] = []
+    crowds: list[int] = []
 
     class Stub:
         def __init__(self, key: str): ...
 
         def outcome(self, cells: list[str], heard: Any, final: bool, idle: Callable[[], None]) -> dict[str, Any]:
-            if cells[0] in "ab":
+            name = cells[0]
+            at_work.append(name)
+            crowds.append(len(at_work))
+            assert len(set(at_work) - set("ab")) <= computing
+            if name in "ab":
                 idle()
-                assert done.wait(20)
+                assert done.wait(20 if workers > 1 else 0.01) or workers == 1
             else:
-                computing.append(cells[0])
                 time.sleep(0.1)
-                assert computing[-1] == cells[0], "two compute in one place"
-                if len(computing) == 2:
-                    done.set()
+            at_work.remove(name)
+            if name == "f":
+                done.set()
             return {"status": "graded"}
 
         def end(self) -> None: ...
 
     monkeypatch.setattr(engines, "Judge", Stub)
     key = engines.answer_key(QUESTIONS, Limits(memory_mb=1))
-    assert len(dict(engines.on_this_machine(key, {name: [name] for name in "abcd"}, workers=1))) == 4
-    assert computing == ["c", "d"]
+    assert len(dict(engines.on_this_machine(key, {name: [name] for name in "abcdef"}, workers))) == 6
+    assert max(crowds) == most
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="this system does not say who computes")

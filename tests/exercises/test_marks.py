@@ -7,6 +7,7 @@ import os
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,6 +15,7 @@ from nbformat.v4 import new_notebook
 
 from tests.exercises.synthetic import QUESTIONS
 from tests.exercises.test_report import outcome
+from tools import grade
 from tools.common import Problem
 from tools.grade import Options, grade_class
 from tools.grading.marks import Late, Manual, parse_late, parse_time, read_extensions, read_manual
@@ -23,6 +25,7 @@ from tools.grading.reports.report import NOTHING, Line, Rules, lines, table, wri
 from tools.grading.roster import Entry, Student, entries, read_roster
 from tools.grading.sheets import Sheet, read_sheet
 from tools.grading.submissions import Submission
+from tools.release import Release
 
 POINTS = {question["name"]: question["points"] for question in QUESTIONS}
 DEADLINE = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -338,3 +341,26 @@ def test_named_students_are_judged_anew_and_nobody_else(tmp_path: Path):
     assert sum(before[name] != after[name] for name in before) == 1
     with pytest.raises(Problem, match=r"'ona.ipynb' is no student and no file of this class; is it 'one.ipynb'"):
         grade_class(str(folder), "01", Options(out, workers=1, again="ona.ipynb"))
+
+
+def test_of_one_students_files_that_alone_is_run_which_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another could tell it something, or cost the time of the class. A name with a comma in it is one name."""
+    folder, asked = tmp_path / "class", []
+    folder.mkdir()
+    for age, name in enumerate(("s1 first", "s1, last")):
+        cells = [nbformat.v4.new_code_cell(source) for source in ('grader = Grader("01")', f"x = {age}")]
+        nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
+        os.utime(folder / f"{name}.ipynb", (10**9 + age,) * 2)
+    (tmp_path / "roster.csv").write_text("id,name\ns1,Ann\n")
+
+    def judged(submissions: list[Submission], fresh: Release, options: Options, anew: set[str], seed: str) -> Any:
+        asked.append(([one.name for one in submissions[1:]], anew))
+        return {one.name: {**NOTHING, "status": "crashed"} for one in submissions}
+
+    monkeypatch.setattr(grade, "judge_all", judged)
+    grade_class(str(folder), "01", Options(tmp_path / "out", roster=tmp_path / "roster.csv"))
+    grade_class(str(folder), "01", Options(tmp_path / "out", again="s1, last.ipynb"))
+    assert asked == [
+        (["s1, last.ipynb"], set()),
+        (["s1 first.ipynb", "s1, last.ipynb"], {"s1, last.ipynb"}),
+    ]

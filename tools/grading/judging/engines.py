@@ -247,7 +247,7 @@ def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = 
     """
     at_once = workers or os.cpu_count() or 1
     places = Places(key, at_once)
-    pool = ThreadPoolExecutor(CROWD * at_once)
+    pool = ThreadPoolExecutor(CROWD * at_once if workers != 1 else 1)  # who asks for one at a time gets that
     try:
         waiting = {pool.submit(places.outcome, cells, None, False): name for name, cells in jobs.items()}
         again = {}
