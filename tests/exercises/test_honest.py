@@ -359,3 +359,13 @@ def test_a_cell_that_never_ends_has_all_its_time_only_once(monkeypatch):
     assert outcome["scores"] == EVERYTHING | {"q1": 0}
     assert "TimeLimit: stopped after 3 s" in str(outcome["errors"])
     assert outcome["seconds"]["tests"] < outcome["seconds"]["notebook"]
+
+
+@needs_a_wall
+def test_who_takes_too_long_by_calling_what_it_was_given_is_told_so(monkeypatch):
+    monkeypatch.setattr(judging, "MANY_CALLS", 100)
+    monkeypatch.setattr(judging, "WALL", 1.0)
+    monkeypatch.setattr(judging, "GRACE_S", 1.0)
+    calls = "def slope(V, y):\n    while True:\n        V(y)\n        time.sleep(0.001)"
+    outcome = judge([*RIGHT, "import time", calls], QUESTIONS[1:2], Limits(call_s=3.0))
+    assert "it called what it was given" in outcome["tests"]["q2"][0]["message"]

@@ -107,14 +107,18 @@ def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
     assert found[0].hours_late(None) == 0.0
 
 
+STUB = "def double(x):\n    ..."
+
+
 def test_a_scratch_notebook_beside_the_answers_does_not_count_though_it_is_newer(tmp_path: Path):
-    student = new_notebook(cells=[new_code_cell("def double(x):\n    ...")])
-    cells = {"old": 'Grader("01")', "answers": DOUBLE, "scratch": "x = 1", "blank": "def double(x):\n    ..."}
+    student = new_notebook(cells=[new_code_cell(STUB)])
+    cells = {"old": 'Grader("01")', "answers": DOUBLE, "scratch": "x = 1", "blank": STUB}
     (tmp_path / "s1").mkdir()
     files = []
     for age, (name, source) in enumerate(cells.items()):
         path = tmp_path / "s1" / f"{name}.ipynb"
-        nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
+        cells_of = [new_code_cell(one) for one in ([source, "1 + 1"] if name == "blank" else [source])]
+        nbformat.write(new_notebook(cells=cells_of), path)
         os.utime(path, (10**9 + age, 10**9 + age))
         files.append(read_submission(path, f"s1/{path.name}", "01", student))
     (entry, *_) = entries(files, CLASS)

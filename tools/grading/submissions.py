@@ -31,8 +31,8 @@ _ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
 class Submission:
     """One submitted file. ``problem`` says why there is nothing to grade in it, ``status`` the same in a word.
 
-    ``answers`` is whether it names the assignment, or defines an answer, and is not as it was handed out; of a scratch
-    notebook or a second download beside the answers it is not true.
+    ``answers`` is whether a cell that is not as it was handed out defines one; in a scratch notebook or a second
+    download beside the answers none does.
     """
 
     path: Path
@@ -175,8 +175,8 @@ def read_submission(path: Path, name: str, assignment: str, student: NotebookNod
         submission.cells = cells_to_run(code, student)
         names = {name for stub in _stubs(student) for name in _defined(stub)}
         given = {cell.source.strip() for cell in student.cells}
-        named = found == assignment or any(_defines(source, name) for source in code for name in names)
-        submission.answers = named and any(source.strip() not in given for source in code)
+        own = [source for source in code if source.strip() not in given]
+        submission.answers = any(_defines(source, name) for source in own for name in names)
     return submission
 
 

@@ -51,6 +51,8 @@ SLOW_CALL = 0.25
 """That part: who is slow with much may still be right with little, and who never ends costs seconds."""
 KEPT_WAITING = 0.05
 """The part of a limit by the clock for which a submission waited for a processor and from which it is no verdict."""
+MANY_CALLS = 10_000
+"""of the judge's functions in one test, each of which takes part of a millisecond"""
 MOST_CHANGES = 1000
 """of which a submission's report takes note: far more than a notebook has, and few enough to be sorted"""
 MOST_ERRORS = 50
@@ -294,10 +296,13 @@ class Submission:
     def _end(self, end: BaseException) -> str:
         if isinstance(end, Silent):
             self.by_the_clock()
+        served = self._peer.served if self._peer else 0
         reason = self._sandbox.reason if self._sandbox else ""
         self.close()
         if reason:
             return f"was stopped: {reason}"
+        if isinstance(end, Silent) and served > MANY_CALLS:
+            return f"took too long: it called what it was given {served} times"
         if isinstance(end, Silent):
             return "took too long: is there an endless loop?"
         return "ended the Python process that it ran in (or ran into a limit on memory, time or files)"
@@ -309,6 +314,7 @@ class Submission:
         self._begin("tests", self.call_s)
         peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
         peer.wire.budget = MOST_DATA
+        peer.served = 0
         yield peer
 
     def close(self) -> None:

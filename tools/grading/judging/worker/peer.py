@@ -41,7 +41,8 @@ class Peer:
         explain: says in a sentence where an error happened; empty if it has nothing to say.
         run: called with the function and its arguments, to call it under a time limit.
 
-    ``asking`` is called before each request: who limits the time of the other side begins to count.
+    ``served`` counts the calls of the other side. ``asking`` is called before each request: who limits the time of the
+    other side begins to count.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Peer:
         self.graphs = Graphs()
         self.handlers: dict[str, Callable[[dict[str, Any]], Any]] = {}
         self.asking: Callable[[], None] = lambda: None
+        self.served = 0
         self._adopt = adopt
         self._report_changes = report_changes
         self._explain = explain
@@ -172,6 +174,7 @@ class Peer:
 
     def _answer_call(self, message: dict[str, Any], value: Any, tensors: list[torch.Tensor]) -> None:
         function = self._exported(message)
+        self.served += 1
         try:
             args, kwargs = value
         except (TypeError, ValueError):
