@@ -6,6 +6,7 @@ torch.
 """
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -499,7 +500,9 @@ def main() -> None:
     key = json.loads(sys.stdin.readline())
     limits = Limits(**key["limits"])
     set_secret(key["seed"])
-    torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
+    if "torch.func" in json.dumps(key["questions"]):
+        torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for a second, on nobody's time
+    gc.freeze()
     _limit_own_memory()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # from here on, a submission may have chosen what is written there

@@ -42,6 +42,7 @@ def nursery(config: dict[str, Any]) -> None:
     import signal
     from pathlib import Path
 
+    gc.disable()  # it would look for garbage in what is being imported, and find none
     import torch
 
     from . import cells, peer  # noqa: F401
@@ -52,8 +53,8 @@ def nursery(config: dict[str, Any]) -> None:
         with contextlib.suppress(ImportError):  # a notebook that needs it will say so
             importlib.import_module(name)
     torch.func.jacrev(torch.sin)(torch.ones(1))  # the first use of torch.func imports for seconds
-    gc.collect()
-    gc.freeze()  # a copy that looks through all that was imported for garbage finds none, and makes its own of it
+    gc.freeze()  # nor shall a copy look there, which would make all of it its own
+    gc.enable()
     lists = Path("/scratch/matplotlib").glob("*.json")
     fonts = {str(path.relative_to("/scratch")): path.read_bytes() for path in lists}
     control = socket.socket(fileno=config["socket"])
