@@ -20,7 +20,7 @@ from tools.common import ROOT, relative, run_program
 from tools.grading.fresh import NEW, SOLUTION, choose_seed, expect_full_marks
 from tools.grading.judging import engines
 from tools.grading.judging.walls import KINDS, WARNING, Limits, kind
-from tools.grading.marks import Late, known_name, parse_late, read_extensions, read_manual
+from tools.grading.marks import Late, known_name, parse_late, parse_time, read_extensions, read_manual
 from tools.grading.reports.report import Line, Rules, label, lines, write_report
 from tools.grading.results import Results, digest
 from tools.grading.roster import entries, read_roster
@@ -59,7 +59,7 @@ def grade_class(folder: str, assignment: str | None, options: Options) -> list[L
     submissions = [
         read_submission(path, path.relative_to(root).as_posix(), fresh.name[:2], fresh.student) for path in files
     ]
-    whose = entries(submissions, students)
+    whose = entries(submissions, students, fresh.name)
     known = {label(entry): entry for entry in whose}
     points = {question["name"]: question["points"] for question in fresh.questions}
     # Before anything is judged, so that a slip in a file costs no waiting.
@@ -69,11 +69,13 @@ def grade_class(folder: str, assignment: str | None, options: Options) -> list[L
         options.late,
         read_manual(options.manual, known, points) if options.manual else {},
     )
-    again = [] if options.again == ALL else [name.strip() for name in options.again.split(",") if name.strip()]
+    named = [options.again] if options.again in known else options.again.split(",")  # a file's name may hold a comma
+    again = [] if options.again == ALL else [name.strip() for name in named if name.strip()]
     anew = {entry.submission.name for name in again if (entry := known[known_name(name, known)]).submission}
     seed = choose_seed(options.seed, options.out / "seed.txt")
     solution = Submission(Path("solution"), SOLUTION, cells_to_run(fresh.solution_code, fresh.student))
-    outcomes = judge_all([solution, *submissions], fresh, options, anew, seed)
+    count = [entry.submission for entry in whose if entry.submission]  # others of the same student are not run at all
+    outcomes = judge_all([solution, *count], fresh, options, anew, seed)
     rows = lines(whose, outcomes, rules, fresh.questions)
     title = f"Assignment {fresh.name[:2]}"
     changed = write_report(options.out, title, rows, fresh.questions, fresh.student, roster)
@@ -129,7 +131,7 @@ def main() -> None:
     parser.add_argument("--assignment", metavar="01", help="default: the one that the notebooks name")
     parser.add_argument("--out", type=Path, help="folder for the results; default: grades/NN")
     parser.add_argument("--roster", type=Path, metavar="CSV", help="the class list; says who has handed in nothing")
-    parser.add_argument("--deadline", type=_time, metavar="TIME", help="as in 2026-11-30T23:59 (local time)")
+    parser.add_argument("--deadline", type=parse_time, metavar="TIME", help="as in 2026-11-30T23:59 (local time)")
     parser.add_argument("--workers", type=int, metavar="N", help="judges at a time; default: as many as cores")
     parser.add_argument("--cluster", default="", metavar="ADDRESS", help="of a Dask scheduler, tcp://host:8786")
     parser.add_argument("--late", type=parse_late, default=Late(), metavar="POLICY", help="as in '10%% per day'")
@@ -167,10 +169,6 @@ def main() -> None:
     if given.deadline is None and (given.late != Late() or given.extensions):
         print("No DEADLINE was given, so only extensions can make a file late.", file=sys.stderr)
     print(f"{graded} of {len(rows)} submissions graded: {places}")
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone()
 
 
 if __name__ == "__main__":

@@ -107,13 +107,22 @@ def in_words(changes: Iterable[Change], beginning: Callable[[Any], str]) -> list
 
     A cell that begins like the first one is taken for its new version, and nothing is said of it.
     """
-    cells: dict[tuple[str, bool], dict[str, None]] = {}
+    cells: dict[tuple[str, bool], dict[str, list[str]]] = {}
     for change in changes:
         line = beginning(change.last)
         if line != beginning(change.first):
-            name = f"`{change.name}`" + (f", which `{change.answer}` uses," if change.name != change.answer else "")
-            cells.setdefault((line, change.removed), {})[name] = None
-    return [_sentence(list(names), line, removed) for (line, removed), names in cells.items()]
+            users = cells.setdefault((line, change.removed), {}).setdefault(f"`{change.name}`", [])
+            users += [f"`{change.answer}`"] if change.name != change.answer else []
+    return [
+        _sentence([_used(name, users) for name, users in names.items()], line, removed)
+        for (line, removed), names in cells.items()
+    ]
+
+
+def _used(name: str, users: list[str]) -> str:
+    """Return a name with the answers that use it in a bracket, three at most."""
+    shown = users if len(users) <= 3 else [*users[:2], f"{len(users) - 2} others"]
+    return f"{name} (which {' and '.join(shown)} use{'s' if len(users) == 1 else ''})" if users else name
 
 
 def _sentence(names: list[str], line: str, removed: bool) -> str:

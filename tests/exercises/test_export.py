@@ -166,7 +166,7 @@ def test_the_checker_says_which_cell_undid_an_answer(tmp_path: Path):
     assert "set again" not in new_version
     assert "✓ public tests pass" in passes
     assert scratch.count("`limit` was set again in the cell that begins with `limit = 3`.") == 1
-    assert "`min`, which `limit` uses, was set again in the cell that begins with `for min in (1, 2): pass`." in builtin
+    assert "`min` (which `limit` uses) was set again in the cell that begins with `for min in (1, 2): pass`." in builtin
     assert "✓ public tests pass" in again
     assert "`kind` was set again in the cell that begins with `kind = 0; print" in same_cell
     assert re.search("`limit`.* removed in the cell that begins with `%reset -f`", reset)

@@ -17,11 +17,14 @@ from tests.exercises import assignment as given
 from tests.exercises.synthetic import QUESTIONS as SYNTHETIC
 from tests.exercises.synthetic import RIGHT
 from tools import grade
-from tools.assignments import AnyTest, all_numbers
+from tools.assignments import all_numbers
 from tools.common import Problem
-from tools.grading.fresh import NEW, choose_seed
+from tools.grading.fresh import NEW, choose_seed, is_fresh, learnt
 from tools.grading.judging.engines import Judge, answer_key
 from tools.grading.judging.walls import Limits
+from tools.grading.reports.report import Line, write_report
+from tools.grading.roster import Entry
+from tools.grading.submissions import Submission
 
 SECRETS = [f"class {year}" for year in range(full(20, 3))]
 QUESTIONS = [given.of_assignment(number, name) for number in all_numbers() for name in given.question_names(number)]
@@ -31,10 +34,6 @@ QUESTIONS = [given.of_assignment(number, name) for number in all_numbers() for n
 def _no_secret_is_left() -> Iterator[None]:
     yield
     set_secret("")
-
-
-def is_fresh(test: AnyTest) -> bool:
-    return "fresh_seed(" in test["code"]
 
 
 def test_without_a_secret_a_seed_is_itself_and_with_one_it_is_another():
@@ -158,3 +157,30 @@ def test_a_problem_that_counts_its_calls_shows_no_misprint():
     exec(COUNTS, answer)
     set_secret(SECRETS[0])
     assert not run_test(test, "q2", answer).passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (LEARNT, True),
+        ("def double(x):\n    return 2 * x", False),
+        ("def double(x):\n    return x + 1", False),  # wrong, and for published inputs, too
+    ],
+)
+def test_who_is_right_for_published_inputs_alone_is_named(tmp_path: Path, answer: str, named: bool):
+    questions = json.loads(json.dumps(SYNTHETIC))
+    hidden = questions[0]["tests"][1]
+    questions[0]["tests"].append({**hidden, "name": "q1_fresh", "code": FRESH.replace("q1_hidden", "q1_fresh").strip()})
+    hidden["code"] = hidden["code"].replace("(0.0, -3.5, 1e9)", "(2.0,)")
+    one = Judge(answer_key(questions, Limits(), "class secret"))
+    try:
+        outcome = one.outcome(["import random", *RIGHT, answer])
+    finally:
+        one.end()
+    assert ("q1: right for published inputs alone" in learnt(outcome, questions)) == named
+    (tmp_path / "x").write_text("")
+    line = Line(Entry(None, Submission(tmp_path / "x", "x.ipynb", RIGHT)), outcome, 0.0)
+    write_report(tmp_path / "out", "Assignment 99", [line], questions, nbformat.v4.new_notebook())
+    report = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert ("for no fresh ones" in report) == named
+    assert "fresh" not in next((tmp_path / "out" / "feedback").iterdir()).read_text(encoding="utf-8")

@@ -3,6 +3,8 @@
 Every entry stands before or after wrong answers, which earn nothing, or right ones, which earn everything.
 """
 
+import contextlib
+import json
 import os
 import re
 import socket
@@ -18,9 +20,11 @@ import pytest
 from tests.exercises.synthetic import QUESTIONS, REFUSE, RIGHT, SETUP, SLOPE, WRONG
 from tools.common import ROOT
 from tools.grading.judging import sandbox
-from tools.grading.judging.judge import judge
+from tools.grading.judging.engines import Judge, answer_key
+from tools.grading.judging.judge import SILENT_END, Submission, judge
 from tools.grading.judging.sandbox import Sandbox, nursery
 from tools.grading.judging.walls import KINDS, Limits, kind
+from tools.grading.judging.worker.wire import Gone, Silent
 
 LIMITS = Limits(wall_s=200, cell_s=4, call_s=4, memory_mb=1500, file_mb=8, scratch_mb=32, processes=40)
 NOTHING = {"q1": 0, "q2": 0, "q3": 0}
@@ -188,6 +192,27 @@ while True:
         while True: pass
     except BaseException: pass
 """
+KEEPER = """
+import math
+math.kept = kept = []
+def keep(*args, seen=[]):
+    for place in (kept, seen, keep.__dict__.setdefault("own", [])):
+        place.append(args)
+    for earlier in [*kept, *seen, *keep.own]:
+        for value in earlier:
+            if hasattr(value, "zero_"): value.zero_()
+            if callable(value):
+                try: value(args[-1])
+                except Exception: pass
+    return kept
+class Kept:
+    def __call__(self, *args): return keep(*args)[0][-1]
+def double(x): return keep(x)[-2:][0][0]
+def slope(V, y):
+    result = y if len(keep(V, y)) < 2 else kept[-2][-1]
+    return result.mul_(0)
+kinds, refuse = Kept(), Kept()
+"""
 HARD_CODED = "def double(x):\n    return {2.0: 4.0}.get(x, 0.0)"
 LEAK = "def double(x):\n    raise KeyError(f'called with {x}')"
 
@@ -217,6 +242,7 @@ GALLERY: dict[str, Entry] = {
     "forged results and verdicts": Entry([*WRONG, FORGER], NOTHING),
     "a look at the stack and at all objects": Entry([*WRONG, STACK], NOTHING),
     "a search for the tests on disk": Entry([*WRONG, READER], NOTHING),
+    "arguments kept for later calls": Entry([*WRONG, KEEPER], NOTHING),
     "a protocol of its own": Entry([*WRONG, PROTOCOL], NOTHING),
     "an error with escape sequences for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="x")], NOTHING),
     "a time limit for a variable": Entry([*WRONG, ANSI.format(asked="get", kind="TimeLimit")], NOTHING, "too long"),
@@ -245,6 +271,9 @@ GALLERY: dict[str, Entry] = {
     "a gigabyte on disk": Entry(
         [*RIGHT, "for n in range(100):\n    open(f'f{n}', 'wb').write(b'x' * 7 * 10**6)"], EVERYTHING, "OSError"
     ),
+    "files without end that are empty": Entry(
+        [*RIGHT, "for n in range(10**6): open(f'n{n}', 'w').close()"], EVERYTHING, "No space left"
+    ),
     "a result of a gigabyte": Entry([*RIGHT, "double = lambda x: 'x' * 10**9"], {"q1": 0, "q2": 3, "q3": 3}),
     "a result nested a thousand times": Entry(
         [*RIGHT, "def double(x):\n    for _ in range(1000): x = [x]\n    return x"], {"q1": 0, "q2": 3, "q3": 3}
@@ -260,7 +289,7 @@ GALLERY: dict[str, Entry] = {
     "a scratch cell that sets what an answer uses": Entry(
         [*RIGHT, "for torch in range(3): pass"],
         {"q1": 3, "q2": 0, "q3": 3},
-        "`torch`, which `slope` uses, was set again",
+        "`torch` (which `slope` uses) was set again",
     ),
     "all names removed": Entry([*RIGHT, "%reset -f"], NOTHING, "were removed in the cell that begins with `%reset -f`"),
     "a right answer that is replaced by a wrong one": Entry([*RIGHT, *WRONG], NOTHING, "`kinds` was set again"),
@@ -352,6 +381,33 @@ def test_messages_of_public_tests_cannot_show_what_hidden_ones_call_with():
     assert "[2.0]" in first["message"]
 
 
+EVERYWHERE = """
+import builtins, math, os, sys
+def keep(x, seen=[]):
+    seen.append(x); keep.own = seen; math.kept = seen; builtins.kept = seen; sys.modules["kept"] = seen
+    os.environ["KEPT"] = str(seen); open("/tmp/kept", "a").write(str(x))
+    os.fork() or os.execvp("sleep", ["sleep", str(x)])
+    return seen
+def tell(x): raise KeyError(str(keep(x)) + open("/tmp/kept").read() + os.environ["KEPT"] + keep.own.__repr__())
+class Teller:
+    def __init__(self): self.__name__ = "teller"
+    def __call__(self, x):
+        self.__name__ = str(keep(x))
+        if len(keep.own) > 4: os._exit(0)
+        tell(x)
+double, refuse = Teller(), tell
+"""
+
+
+def test_what_is_kept_from_hidden_tests_is_shown_nowhere():
+    """In a closure, a default, an attribute, a module, a file, another process; and the process ends meanwhile."""
+    outcome = judge([SETUP, SLOPE, RIGHT[3], EVERYWHERE], QUESTIONS, LIMITS)
+    hidden = {verdict["message"] for found in outcome["tests"].values() for verdict in found if verdict["hidden"]}
+    public = str({**outcome, "tests": [[v for v in found if not v["hidden"]] for found in outcome["tests"].values()]})
+    assert "-1.0" in str(hidden), "it did not keep them"
+    assert "-1.0" not in public
+
+
 def test_a_notebook_that_runs_again_after_a_hidden_test_tells_nothing():
     """It may know by then what hidden tests call with: by whatever way one process has left that to the next."""
     run = "import uuid\nrun = uuid.uuid4().hex"
@@ -362,6 +418,47 @@ def test_a_notebook_that_runs_again_after_a_hidden_test_tells_nothing():
     assert outcome["scores"] == {"q1": 0, "q2": 3, "q3": 3}  # the notebook did run again
     (first,) = re.findall("[0-9a-f]{32}", public["message"])
     assert [error for error in outcome["errors"] if first in error] == [outcome["errors"][-1]]
+
+
+def test_of_how_it_ends_after_hidden_tests_have_begun_nothing_is_said():
+    """A clock, or whatever else it finds when it runs again, may tell it in which cell to end, and in which way."""
+    leak = "#leak 151\nimport os"
+    one = Submission([SETUP, leak, "x = 1"], [], LIMITS)
+    one.peer()
+    assert one.seal() == []
+    one._cells[1] = f"{leak}; os._exit(0)"
+    one.lose(Gone())
+    with contextlib.suppress(Gone, Silent):
+        one.peer()
+    one.close()
+    assert "#leak 151" in str(one.ends), "it did not end there"
+    assert one.said == [SILENT_END]
+    assert one.status == "graded"
+
+
+def test_what_was_heard_before_a_judge_was_lost_stands():
+    """Its next judge runs the notebook again, at a time that a hidden test has chosen."""
+    questions = json.loads(json.dumps(QUESTIONS))
+    questions[1]["tests"][1]["code"] = "def q2_hidden(slope):\n    import ctypes\n\n    ctypes.string_at(0)"
+    run = "import uuid\nrun = uuid.uuid4().hex\ndef refuse(x):\n    raise KeyError(run)\ndouble = refuse"
+    told = []
+    one = Judge(answer_key(questions, LIMITS))
+    line = one._line
+
+    def listen(*args: Any) -> dict[str, Any]:
+        told.append(found := line(*args))
+        return found
+
+    one._line = listen  # type: ignore[method-assign]
+    try:
+        outcome = one.outcome([*RIGHT, run, "raise KeyError(run)"])
+    finally:
+        one.end()
+    assert "did not come to an end" in outcome["tests"]["q2"][1]["message"]
+    (heard,) = [found["heard"] for found in told if "heard" in found]
+    assert outcome["errors"] == heard["said"]
+    assert outcome["tests"]["q1"][0] == heard["verdicts"]["q1"][0]
+    assert re.findall("[0-9a-f]{32}", outcome["errors"][0]) == re.findall("[0-9a-f]{32}", heard["said"][0]) != []
 
 
 @pytest.mark.parametrize("weaker", KINDS[1:])

@@ -262,6 +262,23 @@ def test_a_folder_that_cannot_be_read_gets_a_line(tmp_path: Path, monkeypatch: p
         read_code(tmp_path / "closed")
 
 
+def test_folders_below_each_other_without_end_get_a_line(tmp_path: Path):
+    (tmp_path / "a.ipynb").write_text("{}")
+    above = Path.cwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(20):  # a name longer than the kernel takes is made from within
+            os.mkdir("d" * 250)
+            os.chdir("d" * 250)
+        Path("x.ipynb").write_text("{}")
+    finally:
+        os.chdir(above)
+    found = find_submissions(str(tmp_path))
+    assert found[0] == tmp_path / "a.ipynb"
+    assert len(found) == 2
+    assert "cannot be read" in read_submission(found[1], "x", "01", given.released("01").student).problem
+
+
 def test_a_hundred_thousand_cells_and_a_million_spaces_are_read_in_no_time(tmp_path: Path):
     """What took the square of their number took hours."""
     student = given.released("01").student

@@ -7,6 +7,7 @@ import os
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -14,14 +15,17 @@ from nbformat.v4 import new_notebook
 
 from tests.exercises.synthetic import QUESTIONS
 from tests.exercises.test_report import outcome
+from tools import grade
 from tools.common import Problem
 from tools.grade import Options, grade_class
-from tools.grading.marks import Late, Manual, parse_late, read_extensions, read_manual
+from tools.grading.marks import Late, Manual, parse_late, parse_time, read_extensions, read_manual
 from tools.grading.reports.exports import Result, canvas, moodle
+from tools.grading.reports.items import analyse
 from tools.grading.reports.report import NOTHING, Line, Rules, lines, table, write_report
 from tools.grading.roster import Entry, Student, entries, read_roster
 from tools.grading.sheets import Sheet, read_sheet
 from tools.grading.submissions import Submission
+from tools.release import Release
 
 POINTS = {question["name"]: question["points"] for question in QUESTIONS}
 DEADLINE = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -122,6 +126,8 @@ def test_a_total_is_not_below_nothing(tmp_path: Path):
         ("s1,q1,nan,", "line 2: 'nan' is no number of points"),
         ("s1,,1,", "line 2: points for no question"),
         ("s1,q1,1,\ns1,q1,2,", "line 3: s1 has two marks by hand for q1"),
+        ("s1,q1,2,5", "line 2: is '5' a comment, or the rest of 2.5 points"),
+        ("s1,q1,2,5,good", "'s1,q1,2,5,good' has more cells than there are columns"),
     ],
 )
 def test_a_slip_in_marks_by_hand_is_told_with_its_line(tmp_path: Path, line: str, says: str):
@@ -136,9 +142,56 @@ def test_a_slip_in_extensions_is_told_with_its_line(tmp_path: Path):
     path.write_text("student,deadline\ns1,tomorrow\n")
     with pytest.raises(Problem, match="line 2: 'tomorrow' is no time; write it as 2026-12-02T23:59"):
         read_extensions(path, ["s1"])
+    path.write_text("student,deadline\ns1,2026-12-02T23:59\n,,\ns1,2026-12-03T23:59\n")
+    with pytest.raises(Problem, match="s1 has two deadlines"):
+        read_extensions(path, ["s1"])
     path.write_text("student,until\ns1,tomorrow\n")
     with pytest.raises(Problem, match="no column 'deadline'; its columns are student, deadline"):
         read_extensions(path, ["s1"])
+
+
+@pytest.mark.parametrize("text", ["2026-11-30", "2026-W48", "20261130", "30.11.2026", ""])
+def test_a_deadline_without_a_time_is_none(text: str):
+    with pytest.raises(Problem, match="write it as 2026-12-02T23:59"):
+        parse_time(text)
+
+
+def test_a_minute_belongs_to_its_deadline():
+    assert parse_time("2026-11-30T23:59") == parse_time("2026-11-30T23:59:59")
+    assert parse_time("2026-11-30T23:59:00+00:00") == datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
+
+
+def test_the_page_of_whoever_has_points_says_what_being_late_and_hands_have_done(tmp_path: Path):
+    manual = {"s2": Manual({"q1": 3.0}, 1.0), "s3": Manual(bonus=2.0)}
+    students = [Student(name, "") for name in ("s1", "s2", "s3", "s4")]
+    files = [handed_in(tmp_path, f"{name}.ipynb", late) for name, late in (("s1", 30.0), ("s2", 30.0), ("s4", 0.01))]
+    right = outcome(True, True, False)
+    found = {"s1.ipynb": {**right, "status": "time limit"}, "s2.ipynb": {**NOTHING, "status": "crashed"}}
+    rules = Rules(DEADLINE, {}, parse_late("10% per day"), manual)
+    rows = lines(entries(files, students), {**found, "s4.ipynb": right}, rules, QUESTIONS)
+    write_report(tmp_path / "out", "Assignment 01", rows, QUESTIONS, new_notebook())
+    text = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8")
+    assert [the_line(text, one.id)["total"] for one in students] == ["4.2", "2.2", "2", "5.1"]
+    assert [the_line(text, one.id)["hours late"] for one in students] == ["30.0", "30.0", "", "0.01"]
+    says = [(tmp_path / "out" / "feedback" / f"{one.id}.html").read_text(encoding="utf-8") for one in students]
+    assert "took too long. What ran of it was graded. Handed in 30.0 hours late. That costs 1.8 points." in says[0]
+    assert "30.0 hours late. That costs 1.8 points. Added by hand: 1 point." in says[1]
+    assert "There is no file of yours. Added by hand: 2 points." in says[2]
+    assert "Handed in 1 minutes late." in says[3]
+    assert "Assignment 01" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    (first, *_) = analyse({row.label: row.outcome for row in rows}, QUESTIONS)
+    assert first.graded == 2
+
+
+def test_names_in_no_alphabet_and_two_files_of_one_folder_have_their_places_in_the_archive(tmp_path: Path):
+    folder = os.fsdecode(b"J\xfcrgen M_77_assignsubmission_file")
+    files = [handed_in(tmp_path, f"{folder}/{name}.ipynb") for name in "ab"]
+    right = outcome(True, True, True)
+    rows = lines(entries(files, None), {file.name: right for file in files}, Rules(), QUESTIONS)
+    write_report(tmp_path / "out", "Assignment 01", rows, QUESTIONS, new_notebook())
+    with zipfile.ZipFile(tmp_path / "out" / "feedback.zip") as archive:
+        assert archive.namelist() == [f"J\ufffdrgen M_77_assignsubmission_file_/feedback{n}.html" for n in ("", "-2")]
+    assert (tmp_path / "out" / "report.html").exists()
 
 
 WORKSHEET = (
@@ -183,6 +236,15 @@ def test_moodles_worksheet_comes_back_with_grades_and_says_whose_a_folder_is(tmp
     assert [row[:5] for row in after] == [row[:5] for row in before]
     assert [row[5] for row in after] == ["Grade", "", "6", ""]
     assert [row[6:10] for row in after] == [row[6:10] for row in before]
+    # Who has nothing new keeps what stands there.
+    result = Result("1003", "Someone Else", "", "", "", tmp_path)
+    kept = WORKSHEET.replace("9.00,Yes,-,-,", "9.00,Yes,-,-,earlier").replace('submission",,9', 'submission",4,9')
+    assert (
+        moodle(sheet_of(tmp_path / "kept.csv", kept), [result], "Assignment 01")
+        .splitlines()[3]
+        .startswith("Participant 81,Someone Else,1003,s@u.org,No submission,4,")
+    )
+    assert moodle(sheet_of(tmp_path / "kept.csv", kept), [result], "x").splitlines()[3].endswith(",earlier")
     with zipfile.ZipFile(tmp_path / "out" / "feedback.zip") as archive:
         names = archive.namelist()
         page = archive.read("Zoë M_80_assignsubmission_file_/feedback.html").decode()
@@ -279,3 +341,26 @@ def test_named_students_are_judged_anew_and_nobody_else(tmp_path: Path):
     assert sum(before[name] != after[name] for name in before) == 1
     with pytest.raises(Problem, match=r"'ona.ipynb' is no student and no file of this class; is it 'one.ipynb'"):
         grade_class(str(folder), "01", Options(out, workers=1, again="ona.ipynb"))
+
+
+def test_of_one_students_files_that_alone_is_run_which_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another could tell it something, or cost the time of the class. A name with a comma in it is one name."""
+    folder, asked = tmp_path / "class", []
+    folder.mkdir()
+    for age, name in enumerate(("s1 first", "s1, last")):
+        cells = [nbformat.v4.new_code_cell(source) for source in ('grader = Grader("01")', f"x = {age}")]
+        nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
+        os.utime(folder / f"{name}.ipynb", (10**9 + age,) * 2)
+    (tmp_path / "roster.csv").write_text("id,name\ns1,Ann\n")
+
+    def judged(submissions: list[Submission], fresh: Release, options: Options, anew: set[str], seed: str) -> Any:
+        asked.append(([one.name for one in submissions[1:]], anew))
+        return {one.name: {**NOTHING, "status": "crashed"} for one in submissions}
+
+    monkeypatch.setattr(grade, "judge_all", judged)
+    grade_class(str(folder), "01", Options(tmp_path / "out", roster=tmp_path / "roster.csv"))
+    grade_class(str(folder), "01", Options(tmp_path / "out", again="s1, last.ipynb"))
+    assert asked == [
+        (["s1, last.ipynb"], set()),
+        (["s1 first.ipynb", "s1, last.ipynb"], {"s1, last.ipynb"}),
+    ]

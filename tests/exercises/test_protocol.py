@@ -281,3 +281,36 @@ def test_a_wire_waits_no_longer_than_its_deadline():
         wire.deadline = 0.0
         with pytest.raises(Silent):
             wire.receive()
+
+
+def test_a_function_that_was_kept_does_not_become_another_one():
+    """Its test is over; what the next test gives away has numbers of its own."""
+    ours, theirs = socket.socketpair()
+    judge, student = Peer(Wire(ours), adopt), Peer(Wire(theirs), adopt, report_changes=True)
+    kept: list[Any] = []
+
+    def keep(field: Callable[[float], float], x: float) -> list[float]:
+        kept.append(field)
+        return [function(x) for function in kept]
+
+    student.handlers["get"] = lambda message: keep
+    student.handlers["forget"] = lambda message: student.forget()
+    threading.Thread(target=student.serve_forever, daemon=True).start()
+    assert judge.request({"do": "get"})(lambda x: x + 1, 1.0) == [2.0]
+    judge.forget()
+    judge.request({"do": "forget"})
+    second = judge.request({"do": "get"})
+    with pytest.raises(RuntimeError, match="belongs to a test that is over"):
+        second(lambda x: x + 10, 1.0)
+    kept.clear()
+    assert second(lambda x: x + 10, 1.0) == [11.0]
+    ours.close()
+
+
+@pytest.mark.parametrize("shape", [(2**26, 0), (2**10, 2**10, 0), (0, 2**26)])
+def test_nothing_in_millions_of_rows_is_refused(shape: tuple[int, ...]):
+    """Lists of them take a minute in C, where no limit on time reaches."""
+    assert Decoder(memoryview(b""), abs).decode(Encoder(abs).encode(torch.empty(5, 0))).shape == (5, 0)
+    for value in (torch.empty(shape), np.empty(shape)):
+        with pytest.raises(BadMessage):
+            Decoder(memoryview(b""), abs).decode(Encoder(abs).encode(value))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from ndelib.exercises.bindings import Change, in_words
 from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
 from tools.grading.reports.items import analyse
@@ -67,12 +68,31 @@ def submitted(tmp_path: Path, *names: str) -> list[Submission]:
         ("a b s1.ipynb", "s1"),
         ("Wei Long Chan.ipynb", "77"),  # and not the Long Chan in it
         ("Chan Long.ipynb", "80"),
+        ("Bo.ipynb", "a.b@c.org"),
+        ("week 77/Bo.ipynb", "a.b@c.org"),  # a short id is one where it stands alone, or beside its name
+        ("77.ipynb", "77"),
+        ("77 (2).ipynb", "77"),
+        ("80 Long Chan.ipynb", "80"),
+        ("77 Long Chan.ipynb", "80"),
+        ("s12 Zoë Müller.ipynb", None),  # an id and a name of two students
+        ("zoemuller_77_hamiltonian_networks_submission (2).ipynb", "s1"),  # of the assignment's name; without accents
+        ("Zoe Muller.ipynb", "s1"),
+        ("Silva, Jose da.ipynb", "s3"),
+        ("da Silva, José.ipynb", "s3"),
     ],
 )
 def test_a_file_finds_its_owner(tmp_path: Path, name, owner):
-    with_file = [entry for entry in entries(submitted(tmp_path, name), CLASS) if entry.submission]
+    files = submitted(tmp_path, name)
+    with_file = [entry for entry in entries(files, CLASS, "77_hamiltonian_networks") if entry.submission]
     found = {entry.student.id for entry in with_file if entry.student}
     assert found == ({owner} if owner else set())
+
+
+def test_a_name_in_one_word_and_one_in_two_that_read_the_same_are_not_told_apart(tmp_path: Path):
+    two = [Student("a3", "Jo Ann"), Student("a4", "Joann")]
+    found = entries(submitted(tmp_path, "joann.ipynb"), two)
+    assert [bool(entry.submission) for entry in found] == [False, False, True]
+    assert all("may be of Jo Ann (a3) or Joann (a4)" in str(entry.notes) for entry in found)
 
 
 def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
@@ -87,19 +107,23 @@ def test_every_student_and_every_file_is_in_the_table_once(tmp_path: Path):
     assert found[0].hours_late(None) == 0.0
 
 
+STUB = "def double(x):\n    ..."
+
+
 def test_a_scratch_notebook_beside_the_answers_does_not_count_though_it_is_newer(tmp_path: Path):
-    student = new_notebook(cells=[new_code_cell("def double(x):\n    ...")])
-    cells = {"old": 'Grader("01")', "answers": DOUBLE, "scratch": "x = 1"}
+    student = new_notebook(cells=[new_code_cell(STUB)])
+    cells = {"old": 'Grader("01")', "answers": DOUBLE, "scratch": "x = 1", "blank": STUB}
     (tmp_path / "s1").mkdir()
     files = []
     for age, (name, source) in enumerate(cells.items()):
         path = tmp_path / "s1" / f"{name}.ipynb"
-        nbformat.write(new_notebook(cells=[new_code_cell(source)]), path)
+        cells_of = [new_code_cell(one) for one in ([source, "1 + 1"] if name == "blank" else [source])]
+        nbformat.write(new_notebook(cells=cells_of), path)
         os.utime(path, (10**9 + age, 10**9 + age))
         files.append(read_submission(path, f"s1/{path.name}", "01", student))
     (entry, *_) = entries(files, CLASS)
     assert entry.submission is files[1]
-    assert len(entry.earlier) == 2
+    assert len(entry.earlier) == 3
 
 
 def test_what_is_not_certain_is_listed_and_not_decided(tmp_path: Path):
@@ -131,6 +155,7 @@ def test_what_is_not_certain_is_listed_and_not_decided(tmp_path: Path):
         ("id,name\n1,Zoë\n".encode("cp1252"), "one alphabet.*save it again as CSV UTF-8"),
         ("id,name\n1,Zoë\n".encode("utf-16"), "UTF-16, not in UTF-8: save it again as CSV UTF-8"),
         (b'id,name\n1,"' + b"x" * 200_000, "no CSV file"),
+        (b'id,name\ns1,"Ann\ns2,Bo\n', "no CSV file"),  # a quote that nobody closes takes in the lines below
     ],
 )
 def test_a_bad_class_list_is_told(tmp_path: Path, content, says):
@@ -210,6 +235,13 @@ def test_what_undid_an_answer_is_the_first_thing_that_lecturer_and_student_read(
     assert Line(entry, undone, 0.0).message == f"{what}; a cell stopped"
     page = feedback("Assignment 01", "Ann", undone, QUESTIONS, "", Marks({}, 0.0))
     assert "<li><code>limit</code> was set again in the cell that begins with <code>limit = 3</code></li>" in page
+
+
+def test_one_name_that_several_answers_use_is_named_once():
+    changes = [Change(answer, name, 0, 1, True) for answer, name in (("f", "torch"), ("g", "torch"), ("h", "h"))]
+    assert in_words(changes, "cell {}".format) == [
+        "`torch` (which `f` and `g` use) and `h` were removed in the cell that begins with `cell 1`"
+    ]
 
 
 def test_the_item_analysis_finds_the_hard_and_the_odd_question():

@@ -1,4 +1,5 @@
-"""Answers that need no knowledge: constants, arguments, zeros of the right shape, public values, overwritten data.
+"""Answers that need no knowledge: constants, arguments, zeros of the right shape, public values, overwritten data,
+and what was kept from earlier calls.
 
 An answer may know the shape of what is right, which the docstring of its stub says, and which is taken here from a run
 of the solution: :class:`Record` keeps what a function returned, call by call.
@@ -160,11 +161,49 @@ def answers(record: Record) -> Iterator[tuple[str, Callable[[], Function]]]:
 
         return make
 
+    def keeping(write: Any, number: Callable[[tuple[Any, ...]], Any]) -> Callable[[], Function]:
+        """What it was called with before it keeps; that it overwrites, and returns the number that it makes of it."""
+
+        def make() -> Function:
+            calls, kept = itertools.count(), []
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                for before in kept:
+                    overwrite(write, before)
+                kept.append(args)
+                return filled(record(next(calls)), number(kept[-2] if len(kept) > 1 else args))
+
+            return function
+
+        return make
+
+    def one_object(step: float) -> Callable[[], Function]:
+        """What it returned before it changes."""
+
+        def make() -> Function:
+            result = filled(record(0), 0.0)
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                for part in result if isinstance(result, (list, tuple)) else [result]:
+                    if isinstance(part, torch.Tensor):
+                        part.add_(torch.tensor(step).to(part.dtype))
+                return result
+
+            return function
+
+        return make
+
     for name, value in CONSTANTS.items():
         yield f"returns {name}", constant(value)
+    for step in (0.0, 1.0, -1.0):
+        yield f"returns the same object each time, {step} larger", one_object(step)
     for error in (ValueError, RuntimeError):
         yield f"raises {error.__name__}", raising(error)
+    for place in record.places(torch.Tensor, int, float, complex):
+        yield f"returns argument {place} of the call before", keeping(None, lambda args, place=place: args[place])
     own = record.places(torch.Tensor, list, dict, set)
+    for how, write in OVERWRITES.items() if own else ():
+        yield f"overwrites what it was called with before with {how}, returns ones", keeping(write, lambda args: 1.0)
     for how, write in OVERWRITES.items() if own else [("", None)]:
         before = f"overwrites its arguments with {how}, " if how else ""
         for name, number in NUMBERS.items():

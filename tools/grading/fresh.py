@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.assignments import MasterQuestion
+from tools.assignments import AnyTest, MasterQuestion
 from tools.common import Problem
 from tools.grading.results import write_whole
 
@@ -44,3 +44,24 @@ def expect_full_marks(outcome: Mapping[str, Any], questions: Sequence[MasterQues
             f"If it does with SEED={NEW}, a test has inputs under which it does not hold, and SEED={seed} shows them "
             "again. If not, something is wrong with the master, or with this machine."
         )
+
+
+def is_fresh(test: AnyTest) -> bool:
+    """Whether the inputs of a test follow from the secret, at least some of them."""
+    return "fresh_seed(" in test["code"]
+
+
+def learnt(outcome: Mapping[str, Any], questions: Sequence[MasterQuestion]) -> str:
+    """Say which questions may be answered out of the published tests; nothing if none is.
+
+    All tests with published inputs pass there, and none with inputs that nobody knew. Who has misunderstood something
+    fails published tests, too, as a rule.
+    """
+    found = []
+    for question in questions:
+        passed: dict[bool, list[bool]] = {True: [], False: []}
+        for test, verdict in zip(question["tests"], outcome["tests"].get(question["name"], []), strict=False):
+            passed[is_fresh(test)].append(verdict["passed"])
+        if passed[True] and passed[False] and all(passed[False]) and not any(passed[True]):
+            found.append(question["name"])
+    return f"{', '.join(found)}: right for published inputs alone, for no fresh ones" if found else ""

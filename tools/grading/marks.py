@@ -88,6 +88,8 @@ def read_manual(path: Path, known: Collection[str], questions: Mapping[str, floa
         name = _known(line.get("student", "").strip(), known, where)
         question, comment = line.get("question", "").strip(), line.get("comment", "").strip()
         points = _points(line.get("points", "").strip(), where)
+        if points is not None and comment.isdecimal():
+            raise Problem(f"{where}: is {comment!r} a comment, or the rest of {points:g}.{comment} points? Write a dot")
         manual = found.setdefault(name, Manual())
         if question not in ("", BONUS, *questions):
             raise Problem(f"{where}: there is no question {question!r}; there are {', '.join(questions)} and {BONUS}")
@@ -118,11 +120,28 @@ def read_extensions(path: Path, known: Collection[str]) -> dict[str, datetime]:
     for number, line in enumerate(sheet.lines, 2):
         where = f"{path}, line {number}"
         name = _known(line.get("student", "").strip(), known, where)
+        if name in found:
+            raise Problem(f"{where}: {name} has two deadlines")
         try:
-            found[name] = datetime.fromisoformat(line.get("deadline", "").strip()).astimezone()
-        except ValueError:
-            raise Problem(f"{where}: {line.get('deadline', '')!r} is no time; write it as 2026-12-02T23:59") from None
+            found[name] = parse_time(line.get("deadline", "").strip())
+        except Problem as problem:
+            raise Problem(f"{where}: {problem}") from None
     return found
+
+
+def parse_time(text: str) -> datetime:
+    """Read a deadline, in local time if it names no zone. One without seconds is the end of its minute.
+
+    Raises:
+        Problem: it is none, or a day alone, which might be meant to begin or to end then.
+    """
+    try:
+        found = datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise Problem(f"{text!r} is no time; write it as 2026-12-02T23:59") from None
+    if ":" not in text:
+        raise Problem(f"{text!r} is a day without a time; write it as 2026-12-02T23:59")
+    return found if text.count(":") > 1 else found.replace(second=59)
 
 
 def known_name(name: str, known: Collection[str]) -> str:
@@ -155,4 +174,6 @@ def _with_columns(path: Path, *columns: str) -> Sheet:
     missing = [column for column in columns if not sheet.has(column)]
     if missing:
         raise Problem(f"{path} has no column {missing[0]!r}; its columns are {', '.join(columns)}")
+    if sheet.longer:
+        raise Problem(f"{path}: {sheet.longer!r} has more cells than there are columns; put text into quotes")
     return sheet

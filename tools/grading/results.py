@@ -7,6 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+HAS_POINTS = ("graded", "time limit")
+"""The statuses of submissions whose tests were run. A total of 0 elsewhere would be a mark that nobody has given."""
+
 
 def digest(key: str, cells: list[str]) -> str:
     """Return the name of an outcome: it is the same where code, tests, limits and the way of judging are."""

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,10 @@ LONGEST = 12
 # What a system has written, and what the student has chosen. The number in Moodle's is that of a participant in a
 # course, which a grading worksheet explains and no other class list: without it, it is an id of nobody.
 MOODLE = re.compile(r"(?P<system>.*)_(?P<number>\d+)_(?P<kind>assignsubmission_[a-z]+)_?(?P<chosen>.*)")
+_COPY = re.compile(r" *\(\d+\)$")
+"""What a browser adds to the name of a file that is there already."""
+SHORT = r"\d{1,2}"
+"""An id that is one only where it stands alone, or beside the name: elsewhere it may be the number of a week."""
 _CANVAS = re.compile(r"(?P<system>[^\W\d_]+(?:_late)?_\d+)_(?P<chosen>\d+_.+)")
 
 
@@ -85,8 +89,10 @@ def read_roster(path: Path) -> list[Student]:
     return students
 
 
-def entries(submissions: Sequence[Submission], students: Sequence[Student] | None) -> list[Entry]:
+def entries(submissions: Sequence[Submission], students: Sequence[Student] | None, assignment: str = "") -> list[Entry]:
     """Give every student a submission, the last one handed in, and every other file an entry of its own.
+
+    The name of the ``assignment``, as its notebook is called, is no student's, whatever numbers are in it.
 
     A file that may be of several students is nobody's, and each of them is told so.
     """
@@ -95,7 +101,7 @@ def entries(submissions: Sequence[Submission], students: Sequence[Student] | Non
     by_student: dict[str, list[Submission]] = {student.id: [] for student in students}
     notes: dict[str, list[str]] = {student.id: [] for student in students}
     unknown = []
-    finder = _Finder(students)
+    finder = _Finder(students, assignment)
     for submission in submissions:
         owners, others = finder.named_in(submission.name)
         if len(owners) == 1:
@@ -120,16 +126,15 @@ def entries(submissions: Sequence[Submission], students: Sequence[Student] | Non
 class _Finder:
     """Finds whom of a class a path names."""
 
-    def __init__(self, students: Sequence[Student]):
+    def __init__(self, students: Sequence[Student], assignment: str):
+        own = re.escape(plain(assignment))
+        self._own = re.compile(rf"{own}(_submission)?" if own else "(?!)")
         self._by_id: dict[str, list[Student]] = {}
-        self._by_name: dict[str, list[Student]] = {}
-        self._by_one_word: dict[str, list[Student]] = {}
+        # As they are written, and as programs leave them that know no accents.
+        self._names = [_Names(students, plain), _Names(students, _bare)]
         self._by_participant = {student.participant: student for student in students if student.participant}
         for student in students:
             self._by_id.setdefault(" ".join(_words(student.id)), []).append(student)
-            table = self._by_name if len(_words(student.name)) > 1 else self._by_one_word
-            for form in _forms(student.name):
-                table.setdefault(form, []).append(student)
 
     def named_in(self, path: str) -> tuple[list[Student], list[Student]]:
         """Return whose a file is, and whom its path names besides.
@@ -137,7 +142,7 @@ class _Finder:
         The outermost folder that names somebody decides, since a student chooses no more than the name of the file. If
         it names several, it is not known whose the file is.
         """
-        named = [found for part in plain(path).split("/") for found in self._in(part) if found]
+        named = [found for part in plain(path.removesuffix(".ipynb")).split("/") for found in self._in(part) if found]
         owners = named[0] if named else []
         others = {student.id: student for found in named[1:] for student in found if student not in owners}
         return owners, list(others.values())
@@ -151,10 +156,36 @@ class _Finder:
         return [[participant] if participant else [], self._named(system["system"]), self._named(system["chosen"])]
 
     def _named(self, part: str) -> list[Student]:
-        """Return whose id stands in a part of a path; if nobody's, whose name, one of one word if it is all."""
+        """Return whose id or name stands in a part of a path: if they are not the same student's, all of them."""
+        part = self._own.sub(" ", _COPY.sub("", part))
         words = _words(part)
-        found = _look_up(words, " ", self._by_id) or _look_up(words, "", self._by_name)
-        return found or (self._by_one_word.get(words[0], []) if len(words) == 1 else [])
+        named = next(filter(None, (names.named(part) for names in self._names)), [])
+        ids = [
+            student
+            for student in _look_up(words, " ", self._by_id)
+            if not re.fullmatch(SHORT, student.id) or student in named or words == _words(student.id)
+        ]
+        return list({student.id: student for student in [*ids, *named]}.values())
+
+
+class _Names:
+    """Finds whose name stands in a text; ``spelling`` brings both into one form."""
+
+    def __init__(self, students: Sequence[Student], spelling: Callable[[str], str]):
+        self._spelling = spelling
+        self._by_name: dict[str, list[Student]] = {}
+        self._by_one_word: dict[str, list[Student]] = {}
+        for student in students:
+            name = spelling(student.name)
+            table = self._by_name if len(_words(name)) > 1 else self._by_one_word
+            for form in _forms(name):
+                table.setdefault(form, []).append(student)
+
+    def named(self, text: str) -> list[Student]:
+        """Return whose name is among the words of a text; one of one word if it is all of it."""
+        words = _words(self._spelling(text))
+        alone = self._by_one_word.get(words[0], []) if len(words) == 1 else []
+        return [*_look_up(words, "", self._by_name), *alone]
 
 
 def _look_up(words: list[str], between: str, table: dict[str, list[Student]]) -> list[Student]:
@@ -174,13 +205,19 @@ def _either(students: Sequence[Student]) -> str:
 
 
 def _forms(name: str) -> set[str]:
-    """Return a name as file names have it: first name first or last, without anything between."""
+    """Return a name as file names have it: any of its words first, as those of a surname, without anything between."""
     words = _words(name)
-    return {"".join(words), "".join([*words[-1:], *words[:-1]]), "".join([*words[1:], *words[:1]])} - {""}
+    return {"".join([*words[start:], *words[:start]]) for start in range(len(words))}
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", plain(text))
+
+
+def _bare(text: str) -> str:
+    """Return text without case and accents."""
+    letters = unicodedata.normalize("NFKD", text).casefold()
+    return unicodedata.normalize("NFKC", "".join(one for one in letters if not unicodedata.combining(one)))
 
 
 def plain(text: str) -> str:

@@ -11,10 +11,14 @@ from tools.common import Problem
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: its head as it is written, and its lines by the names of the columns in small letters."""
+    """A table: its head as it is written, and its lines by the names of the columns in small letters.
+
+    ``longer`` is the first line with more in it than the head has columns, or nothing.
+    """
 
     head: list[str]
     lines: list[dict[str, str]]
+    longer: str = ""
 
     def has(self, *columns: str) -> bool:
         """Whether the table has all these columns; their names in small letters."""
@@ -39,11 +43,13 @@ def read_sheet(path: Path) -> Sheet:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = [row for row in lines if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise Problem(f"{path} is no CSV file: {error}") from None
     head = rows[0] if rows else []
-    return Sheet(head, [{_key(name): cell for name, cell in zip(head, row, strict=False)} for row in rows[1:]])
+    longer = next((delimiter.join(row) for row in rows[1:] if any(cell.strip() for cell in row[len(head) :])), "")
+    return Sheet(head, [{_key(name): cell for name, cell in zip(head, row, strict=False)} for row in rows[1:]], longer)
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> str:

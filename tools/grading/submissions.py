@@ -31,7 +31,8 @@ _ASSIGNMENT = re.compile(r"""\bGrader\(\s*["'](\d\d)["']""")
 class Submission:
     """One submitted file. ``problem`` says why there is nothing to grade in it, ``status`` the same in a word.
 
-    ``answers`` is whether it names the assignment, or defines an answer; a scratch notebook beside it does neither.
+    ``answers`` is whether a cell that is not as it was handed out defines one; in a scratch notebook or a second
+    download beside the answers none does.
     """
 
     path: Path
@@ -70,7 +71,7 @@ def _below(root: Path) -> Iterator[Path]:
     closed: list[OSError] = []
     for folder, folders, names in os.walk(root, onerror=closed.append):
         yield from (Path(folder, name) for name in names)
-        yield from (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
+        yield from (Path(folder, name) for name in folders if os.path.islink(os.path.join(folder, name)))
     yield from (Path(str(error.filename)) for error in closed)
 
 
@@ -173,7 +174,9 @@ def read_submission(path: Path, name: str, assignment: str, student: NotebookNod
     else:
         submission.cells = cells_to_run(code, student)
         names = {name for stub in _stubs(student) for name in _defined(stub)}
-        submission.answers = found == assignment or any(_defines(source, name) for source in code for name in names)
+        given = {cell.source.strip() for cell in student.cells}
+        own = [source for source in code if source.strip() not in given]
+        submission.answers = any(_defines(source, name) for source in own for name in names)
     return submission
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +21,14 @@ import psutil
 from ndelib import exercises
 from tools.assignments import MasterQuestion
 from tools.common import ROOT, Problem
+from tools.grading.judging.idle import LOOK_S, Idle
 from tools.grading.judging.walls import Limits
 from tools.grading.judging.worker.limits import WALL
 
 CONNECT_S = 20
 START_S = 300
+CROWD = 4
+"""How many times as many submissions as there are places may be judged at a time, if the others wait."""
 TRIES = 4
 """How often a notebook is judged: a test from which a judge did not come back is left out the next time."""
 Outcome = dict[str, Any]
@@ -63,24 +66,36 @@ class Judge:
         self._process: subprocess.Popen[bytes] | None = None
         self._came = b""
         self._ended = False
+        self._idle = Idle(lambda: None)
 
-    def outcome(self, cells: list[str]) -> Outcome:
+    def outcome(
+        self,
+        cells: list[str],
+        heard: Outcome | None = None,
+        final: bool = True,
+        idle: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """Judge one notebook; whatever is in it, an outcome comes back.
+
+        ``heard`` is what is known of it if its hidden tests have begun once, and is in the outcome if they had.
+        If it was kept waiting, it will be judged again unless this is ``final``.
+        ``idle`` is called when it is seen to wait, and not for a processor.
 
         Raises:
             Problem: no judge can be started on this machine.
         """
         stuck: list[str] = []
         why = ""
+        self._idle = Idle(idle)
         for _ in range(0 if self._ended else TRIES):
             process = self._started()
             test = ""
             try:
-                _say(process, json.dumps({"cells": cells, "stuck": stuck}))
+                _say(process, json.dumps({"cells": cells, "stuck": stuck, "heard": heard, "final": final}))
                 while "outcome" not in (line := self._line(process, self._test_s if test else self._notebook_s)):
-                    test = line["test"]
+                    test, heard = line.get("test", test), line.get("heard", heard)
                 outcome: Outcome = line["outcome"]
-                return outcome
+                return {**outcome, "heard": heard}
             except (OSError, ValueError, LookupError) as error:
                 self.close()
                 late = isinstance(error, TimeoutError)
@@ -112,9 +127,13 @@ class Judge:
         assert process.stdout is not None
         until = time.monotonic() + seconds
         while b"\n" not in self._came:
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
+            left = max(0.0, until - time.monotonic())
+            ready, _, _ = select.select([process.stdout], [], [], min(left, LOOK_S))
+            if not ready and left <= LOOK_S:
                 raise TimeoutError
+            if not ready:
+                self._idle.look(process.pid)
+                continue
             part = os.read(process.stdout.fileno(), 2**16)
             if not part:
                 raise ValueError("no answer")
@@ -145,6 +164,61 @@ class Judge:
         self._process, self._came = None, b""
 
 
+class Places:
+    """As many judges at work as there are places, and more while what others judge sleeps.
+
+    A submission that waits for what does not come takes minutes by the clock, and should not hold a processor as long.
+    """
+
+    def __init__(self, key: str, places: int):
+        self._key = key
+        self._places = threading.Semaphore(places)
+        self._free: list[Judge] = []
+        self._all: list[Judge] = []
+        self._needs = json.loads(key)["limits"]["memory_mb"] * 2**20
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def outcome(self, cells: list[str], heard: Outcome | None = None, final: bool = True) -> Outcome:
+        """Judge one notebook when there is a place."""
+        self._places.acquire()
+        held = True
+
+        def leave() -> None:
+            nonlocal held
+            if held and psutil.virtual_memory().available > self._needs:
+                held = False
+                self._places.release()
+
+        try:
+            judge = self._judge()
+            try:
+                return judge.outcome(cells, heard, final, leave)
+            finally:
+                self._free.append(judge)
+        finally:
+            if held:
+                self._places.release()
+
+    def _judge(self) -> Judge:
+        """Return a judge that is free: one that has judged before, for to start another takes seconds."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            judge = Judge(self._key)
+            self._all.append(judge)
+            if self._ended:
+                judge.end()
+            return judge
+
+    def end(self) -> None:
+        """End all judges, also while threads wait for their verdicts or for a place."""
+        with self._lock:
+            self._ended = True
+            for judge in self._all:
+                judge.end()
+
+
 def _say(process: "subprocess.Popen[bytes]", text: str) -> None:
     assert process.stdin is not None
     process.stdin.write(text.encode() + b"\n")
@@ -156,44 +230,44 @@ def crashed(why: str) -> Outcome:
     return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
 
 
-def judge_here(key: str, cells: list[str]) -> Outcome:
+def judge_here(key: str, cells: list[str], heard: Outcome | None = None, final: bool = True) -> Outcome:
     """Judge a notebook by this thread's own judge, which stays for the next one."""
     judge: Judge | None = getattr(_mine, "judge", None)
     if judge is None or judge.key != key:
         if judge is not None:
             judge.close()
         judge = _mine.judge = Judge(key)
-    return judge.outcome(cells)
+    return judge.outcome(cells, heard, final)
 
 
 def on_this_machine(key: str, jobs: dict[str, list[str]], workers: int | None = None) -> Verdicts:
-    """Judge the notebooks ``jobs``, as many at a time as there are cores; yield outcomes as they come.
+    """Judge the notebooks ``jobs``, as many at a time as there are cores, beside those that wait; yield outcomes.
 
     What a limit by the clock has ended while others had the processors is judged again at the end, one at a time.
     """
-    judges: list[Judge] = []
-
-    def ready() -> None:
-        _mine.judge = Judge(key)
-        judges.append(_mine.judge)
-
-    pool = ThreadPoolExecutor(workers or os.cpu_count(), initializer=ready)
+    at_once = workers or os.cpu_count() or 1
+    places = Places(key, at_once)
+    pool = ThreadPoolExecutor(CROWD * at_once if workers != 1 else 1)  # who asks for one at a time gets that
     try:
-        waiting = {pool.submit(judge_here, key, cells): name for name, cells in jobs.items()}
-        again = []
+        waiting = {pool.submit(places.outcome, cells, None, False): name for name, cells in jobs.items()}
+        again = {}
         for job in as_completed(waiting):
-            name, outcome = waiting[job], job.result()
+            name, outcome, heard = waiting[job], *_apart(job.result())
             if outcome.get("kept_waiting"):
-                again.append(name)
+                again[name] = heard
             else:
                 yield name, outcome
-        for name in again:
-            yield name, judges[0].outcome(jobs[name])
+        for name, heard in again.items():
+            yield name, _apart(places.outcome(jobs[name], heard))[0]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for judge in judges:
-            judge.end()
+        places.end()
         pool.shutdown()
+
+
+def _apart(outcome: Outcome) -> tuple[Outcome, Outcome | None]:
+    """Return an outcome, and what was heard of the notebook before the hidden tests, if these were run."""
+    return {key: value for key, value in outcome.items() if key != "heard"}, outcome.get("heard")
 
 
 def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Verdicts:
@@ -220,16 +294,19 @@ def on_cluster(address: str, key: str, jobs: dict[str, list[str]]) -> Verdicts:
         if strange or not versions:
             raise Problem(f"{strange[0]} has another version of the book" if strange else f"{address} has no workers")
         shared = client.scatter(key, broadcast=True)
+        again: dict[str, Outcome | None] = dict.fromkeys(jobs)
         for last in (False, True):  # the second time for what was kept waiting, when the machines have less to do
-            waiting = {client.submit(judge_here, shared, cells, pure=False): name for name, cells in jobs.items()}
-            again = []
+            waiting = {
+                client.submit(judge_here, shared, jobs[name], heard, last, pure=False): name
+                for name, heard in again.items()
+            }
+            again = {}
             for job in as_done(list(waiting)):
-                name, outcome = waiting[job], _result(job)
+                name, outcome, heard = waiting[job], *_apart(_result(job))
                 if outcome.get("kept_waiting") and not last:
-                    again.append(name)
+                    again[name] = heard
                 else:
                     yield name, outcome
-            jobs = {name: jobs[name] for name in again}
 
 
 def _result(job: Any) -> Outcome:

@@ -6,6 +6,7 @@ torch.
 """
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from ndelib.exercises.seeds import set_secret
 from tools.assignments import MasterQuestion
 from tools.grading.judging.sandbox import Sandbox, Use, adopt_orphans, die_with_parent
 from tools.grading.judging.walls import Limits
-from tools.grading.judging.worker.limits import BY_CLOCK, WALL
+from tools.grading.judging.worker.limits import BY_CLOCK, PASSES, WALL
 from tools.grading.judging.worker.peer import Peer, TooLong
 from tools.grading.judging.worker.values import Reference
 from tools.grading.judging.worker.wire import Gone, Silent, Wire
@@ -44,15 +46,24 @@ AGAIN = 0.5
 """The part of the time of a notebook that it has once more, without those cells, and that its tests have at least."""
 MOST_LOST = 2
 """How often the tests of one question may end the worker, which is started again for the other questions."""
+MOST_SLOW = 2
+"""How many tests of one question may take too long, before a call in its others has a part of the time only."""
+SLOW_CALL = 0.25
+"""That part: who is slow with much may still be right with little, and who never ends costs seconds."""
 KEPT_WAITING = 0.05
 """The part of a limit by the clock for which a submission waited for a processor and from which it is no verdict."""
+MANY_CALLS = 10_000
+"""of the judge's functions in one test, each of which takes part of a millisecond"""
 MOST_CHANGES = 1000
 """of which a submission's report takes note: far more than a notebook has, and few enough to be sorted"""
 MOST_ERRORS = 50
 LONGEST_MESSAGE = 2000
 LONGEST_ERROR = 700
+SILENT_END = "in a hidden test, a function of the notebook ended the Python process, or had to be stopped"
+"""All that is said of a notebook once hidden tests have begun: by their inputs it may choose how it ends, and where."""
 OWN_MEMORY = 3 * 2**30
 """bytes that the judge may take for what a submission sends: less than a class needs, more than an answer is"""
+_NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _ERROR = {"cell": int, "type": str, "text": str}
 _CHANGE = {"answer": str, "name": str, "first": int, "last": int, "removed": bool}
 
@@ -114,16 +125,20 @@ class Submission:
         self.status = "crashed"
         self.question = ""
         self.lost: Counter[str] = Counter()
+        self.slow: Counter[str] = Counter()
         self.kept_waiting = False
-        self.sealed = False
+        self.heard: list[str] | None = None
+        self._ended_later = False
         self.limits, self._cells, self._answers = limits, cells, answers
         self._until = time.monotonic() + limits.wall_s
         self._waited_s = 0.0
+        self.computed_s = 0.0
         self._now: tuple[int | str, float, float, float] = -1, limits.cell_s, 0.0, 0.0
         self._used: dict[int | str, tuple[float, float, float]] = {}
         self._skip: set[int] = set()
         self._cells_s: defaultdict[int, float] = defaultdict(float)
         self._cell_limit_s = limits.cell_s
+        self._short: set[int] = set()
         self._once_more = True
         self._starts = 0
         self._sandbox: Sandbox | None = None
@@ -158,33 +173,44 @@ class Submission:
             if not reports:  # how long it takes to start is nobody's fault
                 self._until += self._cells_s.pop(-1)
             at, reports = number, reports + 1
-            if reports > 2 * len(self._cells) + 1:  # a cell runs twice at most
+            if reports > PASSES * len(self._cells) + 1:
                 raise Gone("it does not keep to the protocol")
-            self._begin(number, self._cell_limit_s)
-            limit = START_S if number == -1 else WALL * self._cell_limit_s + GRACE_S
+            limit_s = limits_s[number] if number >= 0 else self._cell_limit_s
+            self._begin(number, limit_s)
+            sandbox.allow(limit_s + GRACE_S)
+            limit = START_S if number == -1 else WALL * limit_s + GRACE_S
             peer.wire.deadline = min(time.monotonic() + limit, self._until)
 
+        short = min(self._cell_limit_s, self._short_s)
+        limits_s = [short if cell in self._short else self._cell_limit_s for cell in range(len(self._cells))]
         try:
-            self._sandbox = Sandbox(self.limits)
-            peer = Peer(Wire(self._sandbox.connection), _stand_in)
+            self._sandbox = sandbox = Sandbox(self.limits)
+            peer = Peer(Wire(sandbox.connection), _stand_in)
             peer.handlers["progress"] = progress
             peer.wire.deadline = time.monotonic() + START_S
             about = {"cells": self._cells, "skip": sorted(self._skip), "answers": self._answers}
-            message = {"do": "run", **about, "limit_s": self._cell_limit_s}
+            message = {"do": "run", **about, "limits_s": limits_s}
             errors, changes = _checked(peer.request(message), len(self._cells))
             del peer.handlers["progress"]  # there is none in a test: it would put off its deadline
             self._begin("tests", self.limits.call_s)
+            peer.asking = lambda: sandbox.allow(self.call_s + GRACE_S)
             for error in errors:
-                if error["type"] == "TimeLimit" and BY_CLOCK in error["text"]:
-                    self.by_the_clock(error["cell"])
-            if not self.sealed:
-                self.errors, self.changes = errors, changes
-            self._peer, self.status = peer, "graded"
+                if error["type"] == "TimeLimit":
+                    self._short.add(error["cell"])  # if a test ends the worker, it would take all that time again
+                    if BY_CLOCK in error["text"]:
+                        self.by_the_clock(error["cell"])
+            if self.heard is None:
+                first = {error["cell"]: error for error in self.errors if error["type"] == "TimeLimit"}
+                self.errors, self.changes = [first.get(error["cell"], error) for error in errors], changes
+                self.status = "graded"
+            self._peer = peer
             self._until = max(self._until, time.monotonic() + AGAIN * self.limits.wall_s)  # for the tests
         except (Gone, Silent, TooLong, Exception) as end:  # instead of the value, a worker may send any error
             ran(at)
             what = self._end(end)
-            self.status = "time limit" if isinstance(end, Silent) else "crashed"
+            if self.heard is None:
+                self.status = "time limit" if isinstance(end, Silent) else "crashed"
+            self._ended_later = True
             if at >= 0:
                 self._skip.add(at)
                 what = f"the cell that begins with `{first_line(self._cells[at])}` {what}"
@@ -192,13 +218,23 @@ class Submission:
             if isinstance(end, Silent) and at >= 0 and self._once_more and time.monotonic() >= self._until:
                 self._without_the_slow()
 
+    @property
+    def _short_s(self) -> float:
+        """How long a cell may compute of which it is known that it takes too long."""
+        return SLOW * self.limits.wall_s / WALL
+
+    @property
+    def call_s(self) -> float:
+        """How long a call in a test of this question may compute."""
+        return self.limits.call_s * (SLOW_CALL if self.slow[self.question] >= MOST_SLOW else 1.0)
+
     def _without_the_slow(self) -> None:
         """Let the notebook run once more, without the cells that took its time: few are answers.
 
         Those that it had not come to have no more time than they.
         """
         self._once_more, self._until = False, time.monotonic() + AGAIN * self.limits.wall_s
-        self._cell_limit_s = min(self._cell_limit_s, SLOW * self.limits.wall_s / WALL)
+        self._cell_limit_s = min(self._cell_limit_s, self._short_s)
         slow = {cell for cell, seconds in self._cells_s.items() if seconds > SLOW * self.limits.wall_s and cell >= 0}
         self.ends += [
             f"the cell that begins with `{first_line(self._cells[cell])}` was left out, as the notebook took too long"
@@ -206,9 +242,31 @@ class Submission:
         ]
         self._skip |= slow
 
+    def seal(self) -> list[str]:
+        """Take down all that will ever be said of how the notebook ran; return it.
+
+        When it runs again after a hidden test, it may know what hidden tests call with: by the clock for one.
+        """
+        errors = [
+            f"the cell that begins with `{first_line(self._cells[error['cell']])}` stopped with"
+            f" {error['type']}: {error['text']}"
+            for error in self.errors[:MOST_ERRORS]
+        ]
+        if len(self.errors) > MOST_ERRORS:
+            errors.append(f"{len(self.errors) - MOST_ERRORS} more cells stopped with an error")
+        self.heard = [shown(what, LONGEST_ERROR) for what in (*self.ends, *errors)]
+        self._ended_later = False
+        return self.heard
+
+    @property
+    def said(self) -> list[str]:
+        """What the student is told of how the notebook ran."""
+        return [*([SILENT_END] if self._ended_later else []), *(self.heard or [])]
+
     def lose(self, end: BaseException) -> str:
         """Take note that the worker has died in a test; return why."""
         what = self._end(end)
+        self._ended_later = True
         self.ends.append(f"a function of the notebook {what}")
         self.lost[self.question] += 1
         self._starts -= 1
@@ -239,10 +297,13 @@ class Submission:
     def _end(self, end: BaseException) -> str:
         if isinstance(end, Silent):
             self.by_the_clock()
+        served = self._peer.served if self._peer else 0
         reason = self._sandbox.reason if self._sandbox else ""
         self.close()
         if reason:
             return f"was stopped: {reason}"
+        if isinstance(end, Silent) and served > MANY_CALLS:
+            return f"took too long: it called what it was given {served} times"
         if isinstance(end, Silent):
             return "took too long: is there an endless loop?"
         return "ended the Python process that it ran in (or ran into a limit on memory, time or files)"
@@ -251,9 +312,10 @@ class Submission:
     def limited(self, seconds: float) -> Iterator[Peer]:
         """Give the connection for one test, which has so long."""
         peer = self.peer()
-        self._begin("tests", self.limits.call_s)
+        self._begin("tests", self.call_s)
         peer.wire.deadline = min(time.monotonic() + seconds, max(self._until, time.monotonic() + 1.0))
         peer.wire.budget = MOST_DATA
+        peer.served = 0
         yield peer
 
     def close(self) -> None:
@@ -261,6 +323,7 @@ class Submission:
         if self._sandbox is not None:
             self._sandbox.close()
             self._waited_s += self._sandbox.use.waited_s
+            self.computed_s += self._sandbox.use.computed_s
             self._now = -1, self.limits.cell_s, 0.0, 0.0
         self._sandbox = self._peer = None
 
@@ -270,55 +333,78 @@ def judge(
     questions: list[MasterQuestion],
     limits: Limits,
     stuck: Collection[str] = (),
-    begin: Callable[[str], None] = lambda name: None,
+    tell: Callable[[dict[str, Any]], None] = lambda news: None,
+    heard: dict[str, Any] | None = None,
+    final: bool = True,
 ) -> dict[str, Any]:
     """Run a notebook in the sandbox and every test here; return scores, verdicts and what went wrong, as plain data.
 
-    ``stuck`` are tests that are not run, because a judge did not come back from them with this notebook. ``begin`` is
-    called with the name of each test before it runs, and with nothing after it.
+    Args:
+        cells: the notebook.
+        questions: their tests.
+        limits: what the notebook may use.
+        stuck: tests that are not run, because a judge did not come back from them with this notebook.
+        tell: called with ``{"test": name}`` before each test and with an empty name after it; and with
+            ``{"heard": …}`` when the public tests are done.
+        heard: what another judge has told of this notebook so. It stands: whoever ran into a hidden test once may know
+            what it calls with, and is not heard any more.
+        final: whether it is not judged again even if it was kept waiting.
+
+    In the outcome, ``kept_waiting`` says that a limit by the clock has ended something while others had the processor.
+    If that happened before the hidden tests, and it was not final, these were not run, so that all of it can be.
     """
     tests = [test for question in questions for test in question["tests"]]
     submission = Submission(cells, sorted({name for test in tests for name in needed_names(test)}), limits)
-    start = time.monotonic()
+    start, computed = time.monotonic(), time.process_time()
+    verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
+
+    def run(hidden: bool) -> None:
+        for question in questions:
+            for place, test in enumerate(question["tests"]):
+                if test["hidden"] == hidden:
+                    verdicts[question["name"]][place] = _run(submission, test, question["name"], stuck, tell)
+
     try:
+        if heard is not None:
+            submission.status, submission.heard = heard["status"], heard["said"]
+            submission.changes = [Change(**change) for change in heard["changes"]]
+            verdicts = heard["verdicts"]
         with contextlib.suppress(Gone, Silent):  # every test will say so
             submission.peer()
         ran = time.monotonic()
-        # The public ones first: their messages are shown to the student, who may not learn from them what the
-        # functions were called with in hidden ones.
-        verdicts: dict[str, list[Any]] = {question["name"]: [None] * len(question["tests"]) for question in questions}
-        for hidden in (False, True):
-            # For the same reason, what a notebook says of itself when it runs again after hidden tests is not heard.
-            submission.sealed = hidden
-            for question in questions:
-                for place, test in enumerate(question["tests"]):
-                    if test["hidden"] == hidden:
-                        verdicts[question["name"]][place] = _run(submission, test, question["name"], stuck, begin)
+        if heard is None:
+            # The public ones first: their messages are shown to the student, who may not learn from them what the
+            # functions were called with in hidden ones.
+            run(hidden=False)
+            heard = {"status": submission.status, "said": submission.seal(), "verdicts": verdicts}
+            heard["changes"] = [asdict(change) for change in submission.changes]
+            if submission.kept_waiting and not final:
+                return {**_NOTHING, "status": submission.status, "kept_waiting": True}
+            tell({"heard": heard})
+        run(hidden=True)
     finally:
         submission.close()
     failed = set()
     for test, verdict in zip(tests, (verdict for found in verdicts.values() for verdict in found), strict=True):
         failed |= set() if verdict["passed"] else set(needed_names(test))
     undone = [change for change in submission.changes if change.answer in failed]
-    errors = [
-        f"the cell that begins with `{first_line(cells[error['cell']])}` stopped with {error['type']}: {error['text']}"
-        for error in submission.errors[:MOST_ERRORS]
-    ]
-    if len(submission.errors) > MOST_ERRORS:
-        errors.append(f"{len(submission.errors) - MOST_ERRORS} more cells stopped with an error")
     return {
         "status": submission.status,
         "scores": {name: round(sum(v["points"] for v in found if v["passed"]), 6) for name, found in verdicts.items()},
         "tests": verdicts,
         "undone": [shown(what, LONGEST_ERROR) for what in in_words(undone, lambda number: first_line(cells[number]))],
-        "errors": [shown(what, LONGEST_ERROR) for what in (*submission.ends, *errors)],
-        "seconds": {"notebook": ran - start, "tests": time.monotonic() - ran},
+        "errors": submission.said,
+        "seconds": {
+            "notebook": ran - start,
+            "tests": time.monotonic() - ran,
+            "computing": submission.computed_s + time.process_time() - computed,
+        },
         "kept_waiting": submission.kept_waiting,
     }
 
 
 def _run(
-    submission: Submission, test: Any, question: str, stuck: Collection[str], begin: Callable[[str], None]
+    submission: Submission, test: Any, question: str, stuck: Collection[str], tell: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Run one test, and whatever happens return a verdict."""
     passed, message = False, ""
@@ -328,9 +414,10 @@ def _run(
             raise _TestTooLong
         if submission.lost[question] == MOST_LOST:
             raise _GivenUp
-        seconds = WALL * submission.limits.call_s + GRACE_S
+        seconds = WALL * submission.call_s + GRACE_S
         with submission.limited(seconds) as peer, _alarm(seconds + GRACE_S):
-            begin(test["name"])
+            tell({"test": test["name"]})
+            peer.request({"do": "limit", "seconds": submission.call_s})
             namespace = {}
             for name in needed_names(test):
                 there, value = peer.request({"do": "get", "name": name})
@@ -345,6 +432,7 @@ def _run(
     except TooLong as error:
         if BY_CLOCK in str(error):
             submission.by_the_clock()
+        submission.slow[question] += 1
         message = f"It took too long. {error}"
         try:
             peer.forget()
@@ -363,7 +451,7 @@ def _run(
         if not hasattr(error, "explanation"):  # no error of the student's: the worker does not keep to the protocol
             submission.lose(error)
     finally:
-        begin("")
+        tell({"test": ""})
     about = {"name": test["name"], "points": test["points"], "hidden": test["hidden"], "hint": test["failure_message"]}
     return {**about, "passed": passed, "message": "" if passed else shown(message, LONGEST_MESSAGE)}
 
@@ -412,7 +500,9 @@ def main() -> None:
     key = json.loads(sys.stdin.readline())
     limits = Limits(**key["limits"])
     set_secret(key["seed"])
-    torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for seconds, on nobody's time
+    if "torch.func" in json.dumps(key["questions"]):
+        torch.func.jacrev(torch.sin)(torch.ones(1))  # its first use imports for a second, on nobody's time
+    gc.freeze()
     _limit_own_memory()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # from here on, a submission may have chosen what is written there
@@ -423,7 +513,8 @@ def main() -> None:
     say({"ready": True})
     for line in sys.stdin:
         job = json.loads(line)
-        say({"outcome": judge(job["cells"], key["questions"], limits, job["stuck"], lambda name: say({"test": name}))})
+        stuck, heard, final = job["stuck"], job["heard"], job["final"]
+        say({"outcome": judge(job["cells"], key["questions"], limits, stuck, say, heard, final)})
 
 
 def _limit_own_memory() -> None:

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import ctypes
 import json
+import math
 import os
 import shutil
 import signal
@@ -38,6 +39,7 @@ class Sandbox:
         self.limits = limits
         self.reason = ""
         self.use = Use()
+        self._may_compute_s = math.inf
         self.connection, theirs = socket.socketpair()
         self._ended = threading.Event()
         self._home: _Home | _Nursery | None = nursery(limits)
@@ -58,14 +60,22 @@ class Sandbox:
     def close(self) -> None:
         """Kill every process of it, see them end, and remove its folder."""
         self._ended.set()
+        self._watcher.join()
+        assert self._home is not None
+        with contextlib.suppress(psutil.Error):
+            self.use.look(member.pid for member in self._home.family())
         self._kill()
         self.connection.close()
-        self._watcher.join()
         if isinstance(self._home, _Home):
             self._home.remove()
 
+    def allow(self, seconds: float) -> None:
+        """Let each process of it compute for so long from now on, whatever becomes of the limits that it has inside."""
+        self.use.begin()
+        self._may_compute_s = seconds
+
     def _watch(self) -> None:
-        """Kill all of it when its processes together are too many or hold too much memory."""
+        """Kill all of it when its processes together are too many or hold too much memory, or one computes too long."""
         assert self._home is not None
         while not self._ended.wait(WATCH_S):
             try:
@@ -73,10 +83,12 @@ class Sandbox:
             except psutil.Error:  # one has just ended; to stop watching would set the others free
                 continue
             self.use.look(member.pid for member in family)
-            if sum(map(_memory, family)) > self.limits.memory_mb * 2**20:
+            if _beyond(family, self.limits.memory_mb * 2**20):
                 self.reason = f"it used more than {self.limits.memory_mb} MB of memory"
             elif len(family) > self.limits.processes:
                 self.reason = f"it started more than {self.limits.processes} processes"
+            elif self.use.longest_s > self._may_compute_s:
+                self.reason = "it went on computing when its time was over"
             else:
                 continue
             self._kill()
@@ -107,6 +119,17 @@ class Use:
         self.computed_s = 0.0
         self.waited_s = 0.0
         self._before: dict[int, tuple[float, float]] = {}
+        self._since = self._before
+
+    def begin(self) -> None:
+        """Begin something of which :attr:`longest_s` shall tell."""
+        self._since = self._before
+
+    @property
+    def longest_s(self) -> float:
+        """For how long that process computed which computed longest, from the last :meth:`begin` to the last look."""
+        since = self._since
+        return max([0.0, *(now - since.get(pid, (0.0, 0.0))[0] for pid, (now, _) in self._before.items())])
 
     def look(self, members: Iterable[int]) -> None:
         """Add what the processes of these numbers had since the last look."""
@@ -255,6 +278,24 @@ def close_nurseries() -> None:
     """End the nurseries of this process."""
     while _nurseries:
         _nurseries.popitem()[1].close()
+
+
+def _beyond(family: list[psutil.Process], most: int) -> bool:
+    """Return whether the processes hold more than ``most`` bytes together; what they share counts once among them.
+
+    To find what is shared, the kernel walks through every page of a process, for milliseconds. So it is only asked
+    where the processes hold too much if nothing is.
+    """
+    return sum(map(_most_memory, family)) > most and sum(map(_memory, family)) > most
+
+
+def _most_memory(process: psutil.Process) -> int:
+    """Return the memory of a process in bytes, swap and all that it shares included."""
+    try:
+        lines = Path("/proc", str(process.pid), "status").read_text().splitlines()
+    except OSError:
+        return _memory(process)
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("VmRSS:", "VmSwap:")))
 
 
 def _memory(process: psutil.Process) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.common import ROOT
+from tools.grading.judging.worker.lock_in import MOST_FILES
 
 HERE = Path(__file__).resolve().parent
 STRANGER = 1_966_080_000  # user ids that no system gives to a person
@@ -121,7 +122,11 @@ def _bubblewrap(command: list[str], environment: dict[str, str], limits: Limits)
 def _namespaces(command: list[str], scratch: Path, environment: dict[str, str], limits: Limits) -> list[str]:
     """Build the same inside by hand, on a file system in memory that then becomes the root."""
     root = shlex.quote(str(scratch))
-    lines = ["set -e", f"mount -t tmpfs -o size={limits.scratch_mb}m,mode=755 none {root}", f"cd {root}"]
+    lines = [
+        "set -e",
+        f"mount -t tmpfs -o size={limits.scratch_mb}m,mode=755,nr_inodes={MOST_FILES} none {root}",
+        f"cd {root}",
+    ]
     devices = [(Path(source), place) for source, place in DEVICES]
     for source, place in [*_shown(), *devices]:
         inside = shlex.quote(f".{place}")
@@ -169,6 +174,7 @@ def environment(home: str, imports: str) -> dict[str, str]:
         "MPLBACKEND": "agg",
         "PIP_NO_INDEX": "1",  # `!pip install` would wait a minute for a network that is not there
         "CUDA_VISIBLE_DEVICES": "",  # the same marks with and without a GPU
+        "TORCHDYNAMO_DISABLE": "1",  # torch.compile returns what it is given: a C++ compiler does not work in there
         "OMP_NUM_THREADS": "1",  # as many submissions as cores run at once
         "MKL_NUM_THREADS": "1",
     }

@@ -4,6 +4,7 @@ What the systems look for was read in their sources: ``mod/assign/feedback/offli
 ``mod/assign/feedback/file/importziplib.php`` of Moodle, ``lib/gradebook_importer.rb`` of Canvas.
 """
 
+import itertools
 import re
 import zipfile
 from collections.abc import Sequence
@@ -56,9 +57,10 @@ def moodle(sheet: Sheet | None, results: Sequence[Result], title: str) -> str:
         named = [line.get(column, "").strip() for column in ("id number", IDENTIFIER)]
         found = next((by_student[name] for name in named if name in by_student), None)
         if found:
-            row["grade"] = found.points
+            # Where there is nothing new, what stands there stays: the upload would take it away.
+            row["grade"] = found.points or line.get("grade", "")
             if sheet.has("feedback comments"):
-                row["feedback comments"] = found.comment
+                row["feedback comments"] = found.comment or line.get("feedback comments", "")
         rows.append([row.get(column.strip().lower(), "") for column in sheet.head])
     return as_csv([sheet.head, *rows])
 
@@ -83,6 +85,10 @@ def canvas(sheet: Sheet | None, results: Sequence[Result], title: str, most: flo
     return as_csv([[*head, title], possible, *([*who, points] for who, points in zip(people, marks, strict=True))])
 
 
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name.removesuffix('.html')}-{number}.html"
+
+
 def feedback_zip(path: Path, results: Sequence[Result]) -> None:
     """Write the pages as *Upload multiple feedback files in a zip* of Moodle wants them.
 
@@ -94,4 +100,7 @@ def feedback_zip(path: Path, results: Sequence[Result]) -> None:
             found = next((found for part in result.file.split("/") if (found := MOODLE.fullmatch(part))), None)
             folder = f"{found['system'].replace('_', ' ')}_{found['number']}_{found['kind']}_/" if found else ""
             name = f"{folder}feedback.html" if found else result.page.name
+            name = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # bytes in no alphabet of ours
+            number = next(number for number in itertools.count(1) if _numbered(name, number) not in archive.namelist())
+            name = _numbered(name, number)
             archive.writestr(zipfile.ZipInfo(name, EPOCH), result.page.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.assignments import MasterQuestion
+from tools.grading.results import HAS_POINTS
 
 COMMONEST = 5
 ENOUGH = 20
@@ -55,8 +56,8 @@ class Question:
 
 
 def analyse(outcomes: Mapping[str, dict[str, Any]], questions: Sequence[MasterQuestion]) -> list[Question]:
-    """Analyse the outcomes of the submissions that were graded; ``outcomes`` are by whose they are."""
-    graded = {name: outcome for name, outcome in outcomes.items() if outcome["status"] == "graded"}
+    """Analyse the outcomes of the submissions that have points; ``outcomes`` are by whose they are."""
+    graded = {name: outcome for name, outcome in outcomes.items() if outcome["status"] in HAS_POINTS}
     totals = [sum(outcome["scores"].values()) for outcome in graded.values()]
     found = []
     for question in questions:

@@ -1,5 +1,6 @@
 """What a graded class comes to: the table, the pages, the analysis, all in one folder."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -12,21 +13,20 @@ from typing import Any
 from nbformat import NotebookNode
 
 from tools.assignments import MasterQuestion
+from tools.grading.fresh import learnt
 from tools.grading.marks import Late, Manual
 from tools.grading.reports.changes import note_changes
 from tools.grading.reports.exports import Result, canvas, feedback_zip, moodle
 from tools.grading.reports.items import analyse
 from tools.grading.reports.pages import Marks, class_report, feedback, in_points
 from tools.grading.reports.similarity import similar
-from tools.grading.results import write_whole
+from tools.grading.results import HAS_POINTS, write_whole
 from tools.grading.roster import Entry
 from tools.grading.sheets import Sheet, as_csv
 from tools.grading.text import visible
 
 NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _FORMULA = re.compile(r"""(^|[,;|"])(\s*[=+@＝＋－＠-])""")
-HAS_POINTS = ("graded", "time limit")
-"""The statuses of submissions whose tests were run. A total of 0 elsewhere would be a mark that nobody has given."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,10 @@ def lines(
         else:
             outcome = outcomes[entry.submission.name]
         late_h = entry.hours_late(rules.extensions.get(label(entry), rules.deadline))
-        deducted = rules.late.deduction(late_h, total) if outcome["status"] in HAS_POINTS else 0.0
-        found.append(Line(entry, outcome, late_h, rules.manual.get(label(entry), Manual()), deducted))
+        manual = rules.manual.get(label(entry), Manual())
+        has_points = outcome["status"] in HAS_POINTS or manual.points
+        deducted = rules.late.deduction(late_h, total) if has_points else 0.0
+        found.append(Line(entry, outcome, late_h, manual, deducted))
     return found
 
 
@@ -128,7 +130,7 @@ def table(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> str:
                 *(_cell(part) for part in (student.id if student else "", student.name if student else "")),
                 _cell(submission.name if submission else ""),
                 row.outcome["status"],
-                f"{row.late_h:.1f}" if row.late_h else "",
+                f"{row.late_h:.{1 if row.late_h >= 1 else 2}f}" if row.late_h else "",
                 _number(row.total),
                 f"{total:g}",
                 *(_number(row.points.get(name)) for name in names),
@@ -190,7 +192,11 @@ def write_report(
     write_whole(folder / "similarity.csv", as_csv([["first", "second", "shared", "fingerprints"], *listed]))
     items = analyse({row.label: row.outcome for row in rows}, questions)
     links = {row.label: f"feedback/{page.name}" for row, page in zip(rows, pages, strict=True)}
-    attention = {row.label: row.attention for row in rows if row.attention}
+    attention = {
+        row.label: why
+        for row in rows
+        if (why := "; ".join(filter(None, (learnt(row.outcome, questions), row.attention))))
+    }
     write_whole(
         folder / "report.html", class_report(title, _summary(rows, questions), items, pairs[:50], attention, links)
     )
@@ -221,14 +227,22 @@ def _who(row: Line) -> str:
 
 
 def _note(row: Line) -> str:
-    if row.outcome["status"] == "missing":
-        return "There is no file of yours."
-    if row.outcome["status"] != "graded":
-        return f"Your file could not be graded: {row.outcome['status']}."
-    notes = [f"Handed in {row.late_h:.1f} hours late."] if row.late_h else []
+    status, notes = row.outcome["status"], []
+    if status == "missing":
+        notes.append("There is no file of yours.")
+    elif status not in HAS_POINTS:
+        notes.append(f"Your file could not be graded: {status}.")
+    elif status != "graded":
+        notes.append("Your notebook took too long. What ran of it was graded.")
+    if row.late_h:
+        notes.append(f"Handed in {_how_long(row.late_h)} late.")
     notes += [f"That costs {in_points(row.deducted)}."] if row.deducted else []
     notes += [f"Added by hand: {in_points(row.manual.bonus)}."] if row.manual.bonus else []
     return " ".join(notes)
+
+
+def _how_long(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{math.ceil(60 * hours)} minutes"
 
 
 def _summary(rows: Sequence[Line], questions: Sequence[MasterQuestion]) -> dict[str, str]:

@@ -10,6 +10,13 @@ import socket
 import sys
 from typing import Any
 
+IMPORTED = (
+    *("contourpy", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "IPython.display"),
+    *("scipy.integrate", "scipy.optimize", "scipy.stats", "sklearn.datasets", "torch.func"),
+    *("ndelib.datasets", "ndelib.exercises", "ndelib.models", "ndelib.physics", "ndelib.plotting", "ndelib.training"),
+)
+"""What notebooks import, once for a class; they may import anything else."""
+
 
 def main() -> None:
     """Serve one judge until it hangs up."""
@@ -29,21 +36,25 @@ def main() -> None:
 
 def nursery(config: dict[str, Any]) -> None:
     """Import all that notebooks import, then make a copy of this process for every connection that is sent."""
+    import contextlib
+    import gc
+    import importlib
     import signal
     from pathlib import Path
 
-    import matplotlib.pyplot  # noqa: F401
-    import scipy.integrate  # noqa: F401
+    gc.disable()  # it would look for garbage in what is being imported, and find none
     import torch
-
-    import ndelib  # noqa: F401
-    from ndelib import plotting  # noqa: F401
 
     from . import cells, peer  # noqa: F401
     from .limits import apply
     from .lock_in import lock_in
 
+    for name in IMPORTED:
+        with contextlib.suppress(ImportError):  # a notebook that needs it will say so
+            importlib.import_module(name)
     torch.func.jacrev(torch.sin)(torch.ones(1))  # the first use of torch.func imports for seconds
+    gc.freeze()  # nor shall a copy look there, which would make all of it its own
+    gc.enable()
     lists = Path("/scratch/matplotlib").glob("*.json")
     fonts = {str(path.relative_to("/scratch")): path.read_bytes() for path in lists}
     control = socket.socket(fileno=config["socket"])
@@ -90,8 +101,10 @@ def serve(config: dict[str, Any]) -> None:
         call.__name__ = call.__qualname__ = reference.text if reference.text.isidentifier() else "f"
         return call
 
+    call_s: float = config["call_s"]
+
     def timed(function: Any, *args: Any, **kwargs: Any) -> Any:
-        with time_limit(config["call_s"]):
+        with time_limit(call_s):
             return function(*args, **kwargs)
 
     peer = Peer(
@@ -106,7 +119,11 @@ def serve(config: dict[str, Any]) -> None:
         def begin(number: int) -> None:
             peer.progress({"do": "progress", "cell": number})
 
-        return notebook.run(message["cells"], message["skip"], message["answers"], message["limit_s"], begin)
+        return notebook.run(message["cells"], message["skip"], message["answers"], message["limits_s"], begin)
+
+    def limit(message: dict[str, Any]) -> None:
+        nonlocal call_s
+        call_s = message["seconds"]
 
     def get(message: dict[str, Any]) -> Any:
         name = message["name"]
@@ -117,7 +134,7 @@ def serve(config: dict[str, Any]) -> None:
 
     # A process that a student's code forks goes on where it is, but does not answer in this one's place.
     os.register_at_fork(after_in_child=peer.wire.close)
-    peer.handlers.update(run=run, get=get, forget=forget)
+    peer.handlers.update(run=run, limit=limit, get=get, forget=forget)
     torch.func.jacrev(torch.sin)(torch.ones(1))  # the first use imports for seconds, which are not the student's
     peer.progress({"do": "progress", "cell": -1})
     peer.serve_forever()

@@ -1,7 +1,9 @@
 """Running the cells of a notebook in IPython, without a kernel and without output."""
 
+import ast
+import builtins
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from ndelib.exercises.bindings import Bindings
 
-from .limits import TimeLimit, time_limit
+from .limits import PASSES, TimeLimit, time_limit
+from .missing import Missing, one_by_one, stand_in
 
 LONGEST_TEXT = 500
 
@@ -43,6 +46,24 @@ class _Shell(InteractiveShell):
             return super().run_cell_magic(magic_name, line, cell)
         return self.run_cell(cell, store_history=False, silent=True).raise_error()
 
+    async def run_ast_nodes(
+        self,
+        nodelist: list[ast.stmt],
+        cell_name: str,
+        interactivity: str = "last_expr",
+        compiler: Any = compile,
+        result: Any = None,
+    ) -> bool:
+        """Run a cell, past its imports of what is not here; return whether something stopped."""
+        missing = None
+        for group in one_by_one(nodelist):
+            if await super().run_ast_nodes(group, cell_name, interactivity, compiler, result):
+                if not stand_in(group, result.error_in_exec, self.user_ns):
+                    return True
+                missing, result.error_in_exec = missing or result.error_in_exec, None
+        result.error_in_exec = missing
+        return missing is not None
+
     def showtraceback(self, *args: Any, **kwargs: Any) -> None:
         """Show nothing."""
 
@@ -55,6 +76,7 @@ class Notebook:
 
     def __init__(self) -> None:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
+        builtins.input = lambda *args: ""  # there is nobody to ask
         matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
         sys.path.append("")  # as where a notebook is written: it may import a file that it has made
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)
@@ -67,29 +89,40 @@ class Notebook:
         return names
 
     def run(
-        self, cells: list[str], skip: Iterable[int], answers: list[str], limit_s: float, begin: Callable[[int], None]
+        self,
+        cells: list[str],
+        skip: Iterable[int],
+        answers: list[str],
+        limits_s: Sequence[float],
+        begin: Callable[[int], None],
     ) -> dict[str, list[dict[str, Any]]]:
         """Run the cells from top to bottom; return the errors of those that stopped, and what undid the ``answers``.
 
-        Each may compute for ``limit_s``.
-        A cell that stops does not stop those below it. One that stopped because a name was not there yet runs once more
-        at the end: the student had run the cells in another order.
+        Each may compute for as long as ``limits_s`` says at its place.
+        A cell that stops does not stop those below it. One that stopped because a name was not there yet runs again at
+        the end, as long as fewer stop each time: the student had run the cells in another order.
         """
-        skipped, errors, again = set(skip), {}, []
+        skipped, errors, again, before = set(skip), {}, [], len(cells)
         self._bindings.follow(answers)
         for number, source in enumerate(cells):
             if number not in skipped:
                 begin(number)
-                error = self._run(number, source, limit_s)
+                error = self._run(number, source, limits_s[number])
                 if error is not None:
                     errors[number] = error
                     again += [number] if error["type"] == "NameError" else []
-        for number in again if len(again) < len(cells) else []:
-            begin(number)
-            error = self._run(number, cells[number], limit_s)
-            errors.pop(number)
-            if error is not None:
-                errors[number] = error
+        for _ in range(PASSES - 1):
+            if not 0 < len(again) < before:
+                break
+            before, waiting, again = len(again), again, []
+            for number in waiting:
+                begin(number)
+                error = self._run(number, cells[number], limits_s[number])
+                del errors[number]
+                if error is not None:
+                    errors[number] = error
+                    again += [number] if error["type"] == "NameError" else []
+        Missing.running = False
         changes = [asdict(change) for name in answers for change in self._bindings.changes(name, self.names)]
         return {"errors": [{"cell": number, **error} for number, error in sorted(errors.items())], "changes": changes}
 

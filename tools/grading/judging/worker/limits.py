@@ -24,6 +24,8 @@ WALL = 4.0
 """A limit on computing time holds for so many times as long by the clock."""
 
 
+PASSES = 10
+"""How often a cell runs at most, because a name was not there yet."""
 BY_CLOCK = "by the clock"
 
 

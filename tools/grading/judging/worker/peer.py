@@ -40,6 +40,9 @@ class Peer:
         report_changes: whether to tell the caller what became of the arguments; the student's side does.
         explain: says in a sentence where an error happened; empty if it has nothing to say.
         run: called with the function and its arguments, to call it under a time limit.
+
+    ``served`` counts the calls of the other side. ``asking`` is called before each request: who limits the time of the
+    other side begins to count.
     """
 
     def __init__(
@@ -54,17 +57,24 @@ class Peer:
         self.wire = wire
         self.graphs = Graphs()
         self.handlers: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        self.asking: Callable[[], None] = lambda: None
+        self.served = 0
         self._adopt = adopt
         self._report_changes = report_changes
         self._explain = explain
         self._run = run
         self._objects: list[Any] = []
+        self._forgotten = 0
         self._numbers: dict[int, int] = {}
         self._adopted: dict[int, tuple[Any, int]] = {}
 
     def forget(self) -> None:
-        """Let go of everything that was exported, adopted or kept for a gradient."""
+        """Let go of everything that was exported, adopted or kept for a gradient.
+
+        What is exported later has other numbers: who has kept something, and calls it, does not call another thing.
+        """
         self.graphs.clear()
+        self._forgotten += len(self._objects)
         self._objects.clear()
         self._numbers.clear()
         self._adopted.clear()
@@ -91,6 +101,7 @@ class Peer:
 
         ``collect`` is given the answer's message and those of its tensors that take part in a gradient.
         """
+        self.asking()
         self._send(message, value, slots)
         while True:
             answer, blob = self.wire.receive()
@@ -163,6 +174,7 @@ class Peer:
 
     def _answer_call(self, message: dict[str, Any], value: Any, tensors: list[torch.Tensor]) -> None:
         function = self._exported(message)
+        self.served += 1
         try:
             args, kwargs = value
         except (TypeError, ValueError):
@@ -201,23 +213,26 @@ class Peer:
 
     def _exported(self, message: dict[str, Any]) -> Any:
         number = message.get("number")
-        if type(number) is not int or not 0 <= number < len(self._objects):
+        if type(number) is not int or not 0 <= number < self._forgotten + len(self._objects):
             raise Gone("a call of something that was never given away")
-        return self._objects[number]
+        if number < self._forgotten:
+            raise RuntimeError("this function belongs to a test that is over")
+        return self._objects[number - self._forgotten]
 
     def _export(self, value: Any) -> tuple[int, bool]:
         if id(value) in self._adopted:
             return self._adopted[id(value)][1], True
         if id(value) not in self._numbers:
-            self._numbers[id(value)] = len(self._objects)
+            self._numbers[id(value)] = self._forgotten + len(self._objects)
             self._objects.append(value)  # kept, so that the id stays its own
         return self._numbers[id(value)], False
 
     def _take(self, reference: Reference) -> Any:
         if reference.own:
-            if not 0 <= reference.number < len(self._objects):
+            place = reference.number - self._forgotten
+            if not 0 <= place < len(self._objects):
                 raise BadMessage("a reference to nothing")
-            return self._objects[reference.number]
+            return self._objects[place]
         adopted = self._adopt(self, reference)
         self._adopted[id(adopted)] = adopted, reference.number
         return adopted

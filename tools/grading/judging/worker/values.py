@@ -6,7 +6,8 @@ and a short text, which the receiver may call, or ask for its next value if it i
 """
 
 import math
-from collections import Counter
+from array import array
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ MAX_NODES = 2_000_000
 MAX_DEPTH = 60
 SHOWN = 200
 MOST_COLLIDING = 100
+MOST_EMPTY = 10_000
+"""How long a side of a tensor without numbers may be: to make lists of millions of empty rows takes C a minute."""
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -29,6 +32,9 @@ DTYPES = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 ARRAYS = {np.dtype(kind).str for kind in [*np.typecodes["AllInteger"], "e", "f", "d", "F", "D", "?"]}
+
+LISTS: tuple[type, ...] = (deque, array, type({}.values()))
+"""what goes as the list of its parts, because a comparison takes it for one"""
 
 
 class BadMessage(Exception):
@@ -81,13 +87,15 @@ class Encoder:
                 return {"!": "tensor", **self._tensor(value)}
             except Exception:  # on the meta device, escaped from vmap, sparse, quantised, of an odd class or type
                 return self._other(value)
+        if kind.__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
+            value = value.to_numpy()
         if isinstance(value, np.ndarray):
-            array = np.asarray(value)  # of a matrix or a masked array its numbers, which are what a comparison takes
-            if type(array) is np.ndarray and array.dtype.str in ARRAYS:
-                return {"!": "array", "dtype": array.dtype.str, "shape": array.shape, **self._bytes(array.tobytes())}
+            plain = np.asarray(value)  # of a matrix or a masked array its numbers, which are what a comparison takes
+            if type(plain) is np.ndarray and plain.dtype.str in ARRAYS:
+                return {"!": "array", "dtype": plain.dtype.str, "shape": plain.shape, **self._bytes(plain.tobytes())}
         if isinstance(value, np.generic) and value.dtype.str in ARRAYS:
             return {"!": "scalar", "dtype": value.dtype.str, **self._bytes(value.tobytes())}
-        if kind is list:
+        if kind is list or isinstance(value, LISTS):
             return [self.encode(part, depth + 1) for part in value]
         if isinstance(value, (tuple, set, frozenset)):
             name = "tuple" if isinstance(value, tuple) else "set"
@@ -227,6 +235,8 @@ def _shape(data: dict[str, Any]) -> tuple[int, ...]:
     shape = tuple(data["shape"])
     if len(shape) > 32 or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise BadMessage("a shape that is none")
+    if 0 in shape and math.prod(filter(None, shape)) > MOST_EMPTY:
+        raise BadMessage("nothing, in too many rows")
     return shape
 
 
