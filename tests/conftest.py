@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +36,13 @@ def _nothing_old_to_collect() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def traced_if_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch trace without making machine code, which ``test_compiled.py`` makes, but in the long form."""
+    if not FULL:
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
 
 
 def write_chapter(path: Path, *code: str, text: str = "Prose.") -> Path:

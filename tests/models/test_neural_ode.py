@@ -176,6 +176,7 @@ def test_vmap_over_samples_is_the_batch():
     assert torch.allclose(torch.func.vmap(model)(X), model(X))
 
 
+@pytest.mark.usefixtures("traced_if_short")
 def test_a_compiled_step_gives_the_same_model_and_counts():
     model, compiled = (NeuralODE(field(), method="tsit5", compile=how) for how in (None, "step"))
     try:

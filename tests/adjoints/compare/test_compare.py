@@ -4,7 +4,6 @@ import copy
 import math
 import re
 import warnings
-from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -15,7 +14,7 @@ from ndelib.adjoints import odeint
 from ndelib.adjoints.compare import compare_gradients
 from ndelib.adjoints.compare.differentiable import Differentiable, finite_differences
 from ndelib.adjoints.memory import TensorMemory
-from tests.conftest import FULL, full
+from tests.conftest import full
 
 SOLVES = ("backprop", "checkpoint", "adjoint", "interpolated")
 TIMES = torch.tensor(full([0.0, 0.5, 2.0], [0.0, 0.25, 1.0]), dtype=torch.float64)
@@ -403,9 +402,8 @@ def test_the_table_reads_as_text_and_as_html():
     assert "gradient=&#x27;reversible&#x27;" in html  # messages are escaped
 
 
-def test_compiled_steps_are_timed_but_not_watched(monkeypatch):
-    if not FULL:  # traces instead of machine code, which test_compiled.py makes
-        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+@pytest.mark.usefixtures("traced_if_short")
+def test_compiled_steps_are_timed_but_not_watched():
     row = compare_gradients(
         Decay(), torch.ones(2), TIMES, gradients=[{"gradient": "backprop", "compile": "step"}], repetitions=1
     ).rows[0]
