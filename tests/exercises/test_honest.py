@@ -92,14 +92,23 @@ absent.set_theme(style="dark").more
 from helpers_of_mine import helper, Helper
 from nobody_has_this import *
 import nobody_has_this.either
-math, statistics
+color = absent.color_palette()[0]
+for name in drive.upload():
+    name.lower()
+with absent.progress(3) as bar:
+    while bar.busy():
+        pass
+class Mine(absent.Base):
+    size: absent.Float[None, "n"] = len(absent.shapes)
+math, statistics, Mine()
 """
+DECORATED = "@absent.jit(parallel=True)\n@absent.jit\n"
 USES = "def refuse(x):\n    return helper(x)"
 
 
 @needs_a_wall
 def test_an_import_of_what_is_not_here_costs_what_uses_it_and_nothing_else():
-    outcome = judge([ELSEWHERE + SETUP, *RIGHT[1:4], USES], QUESTIONS, Limits())
+    outcome = judge([ELSEWHERE + SETUP, RIGHT[1], DECORATED + RIGHT[2], RIGHT[3], USES], QUESTIONS, Limits())
     assert outcome["scores"] == EVERYTHING | {"q3": 1}
     assert "ModuleNotFoundError: No module named 'nobody_has_this'" in outcome["errors"][0]
     assert "No module named 'helpers_of_mine'" in outcome["tests"]["q3"][-1]["message"]
@@ -107,7 +116,8 @@ def test_an_import_of_what_is_not_here_costs_what_uses_it_and_nothing_else():
 
 AS_WRITTEN = """
 import array, collections, pandas
-number = input("Which? ")
+import getpass
+number = input("Which? ") + getpass.getpass()
 @torch.compile
 def double(x):
     return torch.tensor(x, dtype=torch.float64) * 2
@@ -132,6 +142,13 @@ def test_what_a_notebook_can_do_elsewhere_and_what_the_students_checker_takes_is
     outcome = judge([SETUP, AS_WRITTEN], [*QUESTIONS[:2], third], Limits())
     assert outcome["errors"] == []
     assert outcome["scores"] == EVERYTHING, outcome["tests"]
+
+
+@needs_a_wall
+def test_a_loop_until_somebody_answers_ends():
+    outcome = judge(["while input('Go on? ') != 'yes':\n    pass", *RIGHT], QUESTIONS, Limits())
+    assert outcome["scores"] == EVERYTHING
+    assert "stopped with EOFError" in outcome["errors"][0]
 
 
 @needs_a_wall

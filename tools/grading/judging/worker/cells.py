@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import getpass
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ndelib.exercises.bindings import Bindings
 
 from .limits import PASSES, TimeLimit, time_limit
-from .missing import Missing, one_by_one, stand_in
+from .missing import Missing, one_by_one, stand_in, unanswered
 
 LONGEST_TEXT = 500
 
@@ -76,7 +77,7 @@ class Notebook:
 
     def __init__(self) -> None:
         HistoryManager.enabled = False  # type: ignore[assignment]  # it is a database on disk
-        builtins.input = lambda *args: ""  # there is nobody to ask
+        builtins.input = getpass.getpass = unanswered()
         matplotlib.use = lambda *args, **kwargs: None  # there is no screen for whatever else a notebook asks for
         sys.path.append("")  # as where a notebook is written: it may import a file that it has made
         self._shell = _Shell.instance(history_load_length=0, cache_size=0)

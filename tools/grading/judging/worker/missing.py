@@ -1,7 +1,8 @@
 """Imports of what is not here: a student's notebook ran where there was a package more, or a file beside it."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 PLAIN = (ast.Import, ast.ImportFrom)
@@ -10,9 +11,10 @@ PLAIN = (ast.Import, ast.ImportFrom)
 class Missing:
     """Stands for what an import would have given.
 
-    While the notebook runs, it lets itself be called and asked for parts, so that ``drive.mount("/content/drive")`` or
-    ``seaborn.set_theme()`` does not stop the cell that the answers stand in. Afterwards, who uses it is told what is
-    not here.
+    While the notebook runs, it lets itself be called and asked for parts, so that ``drive.mount("/content/drive")``,
+    ``seaborn.color_palette()[0]`` or ``for name in files.upload()`` does not stop the cell that the answers stand in.
+    It is empty, a class made of it is a plain one, and a function that it decorates stays what it is. Afterwards, who
+    uses it is told what is not here.
     """
 
     running = True
@@ -26,10 +28,29 @@ class Missing:
         return self()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return this again, or say what is not here."""
+        """Return this again, or the function that it decorates, or say what is not here."""
         if not Missing.running:
             raise self._error
-        return self
+        return args[0] if len(args) == 1 and isinstance(args[0], FunctionType) and not kwargs else self
+
+    def __getitem__(self, key: Any) -> Any:
+        return self()
+
+    def __iter__(self) -> Iterator[Any]:
+        self()
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __enter__(self) -> Any:
+        return self()
+
+    def __exit__(self, *args: Any) -> None:
+        pass
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return ()
 
     def __repr__(self) -> str:
         return f"what is missing: {self._error}"
@@ -64,3 +85,15 @@ def stand_in(group: list[ast.stmt], error: BaseException | None, names: dict[str
     if name != "*":
         names.setdefault(name, Missing(error))
     return True
+
+
+def unanswered(times: int = 10) -> Callable[..., str]:
+    """Return what stands for ``input``, as there is nobody to ask: so often nothing is typed, then there is no more."""
+    answers = iter([""] * times)
+
+    def ask(*args: Any, **kwargs: Any) -> str:
+        for answer in answers:
+            return answer
+        raise EOFError("there is nobody to ask")
+
+    return ask
