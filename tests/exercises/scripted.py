@@ -113,7 +113,8 @@ def _learnt(scripts: list[Script], name: str) -> list[tuple[Place | None, Any]]:
 
 def _played(script: Script, name: str, scripts: list[Script]) -> Function:
     """Return a function that says what it has learnt, and knows nothing of the question."""
-    steps, calls, inner = _learnt(scripts, name), itertools.count(), []
+    steps, calls = _learnt(scripts, name), itertools.count()
+    inner: list[Function] = []
 
     def given(kept: Any) -> Any:
         if kept is FUNCTION:
