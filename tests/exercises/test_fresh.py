@@ -14,10 +14,11 @@ from ndelib.exercises.engine import run_test
 from ndelib.exercises.seeds import set_secret
 from tests.conftest import full
 from tests.exercises import assignment as given
+from tests.exercises.scripted import known
 from tests.exercises.synthetic import QUESTIONS as SYNTHETIC
 from tests.exercises.synthetic import RIGHT
 from tools import grade
-from tools.assignments import all_numbers
+from tools.assignments import AnyTest, all_numbers
 from tools.common import Problem
 from tools.grading.fresh import NEW, choose_seed, is_fresh, learnt
 from tools.grading.judging.engines import Judge, answer_key
@@ -48,11 +49,46 @@ def test_without_a_secret_a_seed_is_itself_and_with_one_it_is_another():
 
 
 @pytest.mark.parametrize("number", [given.of_assignment(number) for number in all_numbers()])
-def test_each_question_has_a_hidden_test_with_fresh_inputs(number):
-    """So that who has learnt the published tests by heart loses points in each."""
-    questions = given.released(number).questions
-    fixed = [q["name"] for q in questions if not any(is_fresh(test) and test["hidden"] for test in q["tests"])]
-    assert fixed == []
+def test_who_has_learnt_the_published_tests_by_heart_earns_at_most_half_of_each_question(number):
+    """What fixed inputs can be learnt from a table, whatever is hidden: see lecturers.md."""
+    above = {}
+    for question in given.released(number).questions:
+        fixed = sum(test["points"] for test in question["tests"] if not (is_fresh(test) and test["hidden"]))
+        if fixed > question["points"] / 2:
+            above[question["name"]] = f"{fixed} of {question['points']}"
+    assert above == {}
+
+
+@pytest.mark.parametrize(("number", "name"), QUESTIONS)
+def test_no_answer_that_is_known_before_the_inputs_are_drawn_passes_a_fresh_test(number, name):
+    """Neither by the number of the call, nor because an argument of an earlier call is the answer."""
+    fresh = [test for test in given.question(number, name)["tests"] if is_fresh(test)]
+    scripted = {test["name"]: known(test, name, given.solution(number)) for test in fresh}
+    assert {test: names for test, names in scripted.items() if names} == {}
+
+
+KNOWN = """
+def q1_known(there, back, kind):
+    import random
+
+    from ndelib.exercises import expect_close, expect_equal, fresh_seed
+
+    x = random.Random(fresh_seed(1)).uniform(1, 9)
+    expect_close(there([x])[0], 2 * x, "there")
+    expect_close(back(2 * x), x, "back")
+    for sign, word in ((1, "up"), (-1, "down")):
+        expect_equal(kind(sign * x), word, "kind")
+"""
+
+
+def test_the_search_for_known_answers_finds_a_remembered_argument_and_an_order_and_nothing_else():
+    solution = {
+        "there": lambda xs: [2 * x for x in xs],
+        "back": lambda y: y / 2,
+        "kind": lambda x: "up" if x > 0 else "down",
+    }
+    test: AnyTest = {"name": "q1_known", "points": 1, "failure_message": "", "hidden": True, "code": KNOWN}
+    assert known(test, "q1", solution) == ["back", "kind"]
 
 
 @pytest.mark.parametrize(("number", "name"), QUESTIONS)
