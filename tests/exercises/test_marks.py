@@ -21,7 +21,8 @@ from tools.grade import Options, grade_class
 from tools.grading.marks import Late, Manual, parse_late, parse_time, read_extensions, read_manual
 from tools.grading.reports.exports import Result, canvas, moodle
 from tools.grading.reports.items import analyse
-from tools.grading.reports.report import NOTHING, Line, Rules, lines, table, write_report
+from tools.grading.reports.report import Line, Rules, lines, table, write_report
+from tools.grading.results import nothing
 from tools.grading.roster import Entry, Student, entries, read_roster
 from tools.grading.sheets import Sheet, read_sheet
 from tools.grading.submissions import Submission
@@ -112,7 +113,7 @@ def test_marks_by_hand_replace_those_of_the_tests_and_survive_a_run(tmp_path: Pa
 def test_a_total_is_not_below_nothing(tmp_path: Path):
     row = Line(Entry(Student("s1", ""), None), outcome(True, False, False), 99.0, Manual(bonus=-2.0), 9.0)
     assert row.total == 0.0
-    assert Line(Entry(Student("s1", ""), None), {**NOTHING, "status": "missing"}, 0.0).total is None
+    assert Line(Entry(Student("s1", ""), None), nothing("missing"), 0.0).total is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_the_page_of_whoever_has_points_says_what_being_late_and_hands_have_done
     students = [Student(name, "") for name in ("s1", "s2", "s3", "s4")]
     files = [handed_in(tmp_path, f"{name}.ipynb", late) for name, late in (("s1", 30.0), ("s2", 30.0), ("s4", 0.01))]
     right = outcome(True, True, False)
-    found = {"s1.ipynb": {**right, "status": "time limit"}, "s2.ipynb": {**NOTHING, "status": "crashed"}}
+    found = {"s1.ipynb": {**right, "status": "time limit"}, "s2.ipynb": nothing("crashed")}
     rules = Rules(DEADLINE, {}, parse_late("10% per day"), manual)
     rows = lines(entries(files, students), {**found, "s4.ipynb": right}, rules, QUESTIONS)
     write_report(tmp_path / "out", "Assignment 01", rows, QUESTIONS, new_notebook())
@@ -355,7 +356,7 @@ def test_of_one_students_files_that_alone_is_run_which_counts(tmp_path: Path, mo
 
     def judged(submissions: list[Submission], fresh: Release, options: Options, anew: set[str], seed: str) -> Any:
         asked.append(([one.name for one in submissions[1:]], anew))
-        return {one.name: {**NOTHING, "status": "crashed"} for one in submissions}
+        return {one.name: nothing("crashed") for one in submissions}
 
     monkeypatch.setattr(grade, "judge_all", judged)
     grade_class(str(folder), "01", Options(tmp_path / "out", roster=tmp_path / "roster.csv"))

@@ -15,9 +15,9 @@ from tests.exercises.synthetic import DOUBLE, QUESTIONS, RIGHT
 from tools.common import Problem
 from tools.grading.reports.items import analyse
 from tools.grading.reports.pages import Marks, feedback
-from tools.grading.reports.report import NOTHING, Line, table, write_report
+from tools.grading.reports.report import Line, table, write_report
 from tools.grading.reports.similarity import LONGEST_NOTEBOOK, fingerprints, similar
-from tools.grading.results import Results, digest
+from tools.grading.results import Results, digest, nothing
 from tools.grading.roster import Student, entries, read_roster
 from tools.grading.submissions import Submission, read_submission
 from tools.grading.text import shown
@@ -138,7 +138,7 @@ def test_what_is_not_certain_is_listed_and_not_decided(tmp_path: Path):
     assert found["s12"].submission.name == names[1]
     assert found["s12"].notes[1] == f"`{names[1]}` names Zoë Müller (s1) too"
     assert found[""].notes == ["it may be of Zoë Müller (s1) or Ann Lee (s12): nobody gets it"]
-    row = Line(found["s1"], {**NOTHING, "status": "missing"}, 0.0)
+    row = Line(found["s1"], nothing("missing"), 0.0)
     assert "may be of Zoë Müller (s1) or Ann Lee (s12)" in table([row], QUESTIONS)
     twins = [Student("1", "Ann Lee"), Student("2", "Lee Ann")]
     assert [len(entry.notes) for entry in entries(submitted(tmp_path, "Ann Lee.ipynb"), twins)] == [1, 1, 1]

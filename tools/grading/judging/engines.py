@@ -24,6 +24,7 @@ from tools.common import ROOT, Problem
 from tools.grading.judging.idle import LOOK_S, Idle
 from tools.grading.judging.walls import Limits
 from tools.grading.judging.worker.limits import WALL
+from tools.grading.results import nothing
 
 CONNECT_S = 20
 START_S = 300
@@ -227,7 +228,7 @@ def _say(process: "subprocess.Popen[bytes]", text: str) -> None:
 
 def crashed(why: str) -> Outcome:
     """Return the outcome of a notebook that nobody can judge."""
-    return {"status": "crashed", "scores": {}, "tests": {}, "undone": [], "errors": [why], "seconds": {}}
+    return nothing("crashed", why)
 
 
 def judge_here(key: str, cells: list[str], heard: Outcome | None = None, final: bool = True) -> Outcome:

@@ -32,6 +32,7 @@ from tools.grading.judging.worker.limits import BY_CLOCK, PASSES, WALL
 from tools.grading.judging.worker.peer import Peer, TooLong
 from tools.grading.judging.worker.values import Reference
 from tools.grading.judging.worker.wire import Gone, Silent, Wire
+from tools.grading.results import nothing
 from tools.grading.text import shown
 
 STARTS = 4
@@ -63,7 +64,6 @@ SILENT_END = "in a hidden test, a function of the notebook ended the Python proc
 """All that is said of a notebook once hidden tests have begun: by their inputs it may choose how it ends, and where."""
 OWN_MEMORY = 3 * 2**30
 """bytes that the judge may take for what a submission sends: less than a class needs, more than an answer is"""
-_NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _ERROR = {"cell": int, "type": str, "text": str}
 _CHANGE = {"answer": str, "name": str, "first": int, "last": int, "removed": bool}
 
@@ -379,7 +379,7 @@ def judge(
             heard = {"status": submission.status, "said": submission.seal(), "verdicts": verdicts}
             heard["changes"] = [asdict(change) for change in submission.changes]
             if submission.kept_waiting and not final:
-                return {**_NOTHING, "status": submission.status, "kept_waiting": True}
+                return {**nothing(submission.status), "kept_waiting": True}
             tell({"heard": heard})
         run(hidden=True)
     finally:

@@ -20,12 +20,11 @@ from tools.grading.reports.exports import Result, canvas, feedback_zip, moodle
 from tools.grading.reports.items import analyse
 from tools.grading.reports.pages import Marks, class_report, feedback, in_points
 from tools.grading.reports.similarity import similar
-from tools.grading.results import HAS_POINTS, write_whole
+from tools.grading.results import HAS_POINTS, nothing, write_whole
 from tools.grading.roster import Entry
 from tools.grading.sheets import Sheet, as_csv
 from tools.grading.text import visible
 
-NOTHING: dict[str, Any] = {"scores": {}, "tests": {}, "undone": [], "errors": [], "seconds": {}}
 _FORMULA = re.compile(r"""(^|[,;|"])(\s*[=+@＝＋－＠-])""")
 
 
@@ -105,9 +104,9 @@ def lines(
     total = sum(question["points"] for question in questions)
     for entry in entries:
         if entry.submission is None:
-            outcome = {**NOTHING, "status": "missing"}
+            outcome = nothing("missing")
         elif entry.submission.status:
-            outcome = {**NOTHING, "status": entry.submission.status, "errors": [entry.submission.problem]}
+            outcome = nothing(entry.submission.status, entry.submission.problem)
         else:
             outcome = outcomes[entry.submission.name]
         late_h = entry.hours_late(rules.extensions.get(label(entry), rules.deadline))
